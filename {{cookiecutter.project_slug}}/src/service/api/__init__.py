@@ -1,0 +1,1 @@
+"""The HTTP service: thin over `service.inference.core`."""

@@ -1,0 +1,85 @@
+"""The FastAPI application: its parts and its route table."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from service.api import errors, metrics, openapi, routes
+from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit
+from service.artefact.store import ArtefactStore
+from service.inference.core import Core
+from service.inference.problems import Problem
+from service.inference.served_model import load_served_model
+from service.settings import Settings, load_settings
+
+PROTECTED = ("/predict", "/predict/batch", "/model")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application of the project in the current folder, with its model loaded.
+
+    Raises:
+        ServiceError: the configuration or the model cannot be used.
+    """
+    settings = settings or load_settings()
+    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    served = load_served_model(folder, settings.name, settings.id_name)
+    core = Core(served, settings.api.max_batch_rows, observers=[metrics.count_predictions])
+    app = FastAPI(
+        title=settings.title or settings.name,
+        summary=settings.description,
+        description=openapi.DESCRIPTION,
+        version=served.manifest.version,
+        middleware=_middleware(settings),
+        lifespan=_lifespan,
+        redoc_url=None,
+        exception_handlers={
+            Problem: errors.problem_handler,
+            HTTPException: errors.http_error_handler,
+            RequestValidationError: errors.validation_error_handler,
+            Exception: errors.unexpected_error_handler,
+        },
+    )
+    app.state.core = core
+    _add_routes(app)
+    app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    table: list[tuple[str, str, Callable[..., object], str, str]] = [
+        ("POST", "/predict", routes.predict, "prediction", "Predict one row"),
+        ("POST", "/predict/batch", routes.predict_batch, "prediction", "Predict many rows"),
+        ("GET", "/model", routes.model, "model", "The model that is served"),
+        ("GET", "/health/live", routes.live, "operation", "Is the process alive?"),
+        ("GET", "/health/ready", routes.ready, "operation", "Is a model loaded and can it answer?"),
+        ("GET", "/metrics", routes.metrics, "operation", "Prometheus metrics"),
+    ]
+    for method, path, endpoint, tag, summary in table:
+        app.add_api_route(path, endpoint, methods=[method], tags=[tag], summary=summary)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Outermost first."""
+    api = settings.api
+    cors = Middleware(
+        CORSMiddleware, allow_origins=list(api.cors_origins), allow_methods=["GET", "POST"], allow_headers=["*"]
+    )
+    return [
+        Middleware(metrics.RequestMetrics),
+        *([cors] if api.cors_origins else []),
+        Middleware(ConcurrencyLimit, limit=api.max_concurrency),
+        Middleware(ApiKeys, keys=[key.get_secret_value() for key in api.keys], paths=PROTECTED),
+        Middleware(BodyLimit, limit=api.max_body_bytes),
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    metrics.announce_model(app.state.core.served)
+    yield

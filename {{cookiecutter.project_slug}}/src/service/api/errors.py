@@ -1,0 +1,47 @@
+"""Every error of the service as an RFC 9457 problem document, whatever raised it."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.api.traffic import PROBLEM_TYPE
+from service.inference.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+
+async def problem_handler(request: Request, error: Exception) -> Response:
+    """A `Problem` that a route raised."""
+    assert isinstance(error, Problem)
+    return _response(error)
+
+
+async def http_error_handler(request: Request, error: Exception) -> Response:
+    """What the router raises: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    kind = title.lower().replace(" ", "-")
+    headers = dict(error.headers or {})
+    return _response(Problem(error.status_code, kind, title, "See /docs for what there is.", headers=headers))
+
+
+async def validation_error_handler(request: Request, error: Exception) -> Response:
+    """A query or path parameter that FastAPI refused."""
+    assert isinstance(error, RequestValidationError)
+    detail = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+    return _response(Problem(422, "invalid-request", "The request is not valid", detail))
+
+
+async def unexpected_error_handler(request: Request, error: Exception) -> Response:
+    """A defect of the service; the log has its traceback."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _response(Problem(500, "internal-error", "Internal error", "The service failed; its log says why."))
+
+
+def _response(problem: Problem) -> Response:
+    headers = dict(problem.headers)
+    return JSONResponse(problem.as_json(), problem.status, headers=headers, media_type=PROBLEM_TYPE)

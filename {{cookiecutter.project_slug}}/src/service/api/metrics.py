@@ -1,0 +1,102 @@
+"""Prometheus metrics, right with any number of worker processes.
+
+With several workers, `service serve` sets `PROMETHEUS_MULTIPROC_DIR` before this module is imported: each process then
+counts in files of its own in that folder, and `/metrics` adds them up, whichever process answers.
+"""
+
+import os
+from pathlib import Path
+from time import perf_counter
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.inference.predictor import Predictions
+from service.inference.served_model import ServedModel
+
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+"""Methods that get a label; a caller could invent any number of others."""
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+REQUESTS = Counter("http_requests", "Requests answered, by route template and status.", ["method", "route", "status"])
+LATENCY = Histogram("http_request_duration_seconds", "Time to answer.", ["method", "route"], buckets=SECONDS)
+PREDICTIONS = Counter("predictions", "Predictions given, by class (empty for a number).", ["prediction"])
+MODEL = Gauge(
+    "model_info",
+    "The model that is served, as labels of a constant 1.",
+    ["version", "model_id", "created_at", "task"],
+    multiprocess_mode="livemax",
+)
+
+
+def exposition() -> tuple[bytes, str]:
+    """The metrics of all processes, and their content type."""
+    registry = REGISTRY
+    if MULTIPROCESS_DIR in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def count_predictions(served: ServedModel, predictions: Predictions) -> None:
+    """Count the classes of some answers."""
+    for value in predictions.values:
+        PREDICTIONS.labels(value if isinstance(value, str) else "").inc()
+
+
+def announce_model(served: ServedModel) -> None:
+    """Tell which model this process serves, and forget what processes that died said of theirs."""
+    for path in Path(os.environ.get(MULTIPROCESS_DIR, os.devnull)).glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if not _is_alive(pid):
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    manifest = served.manifest
+    MODEL.labels(manifest.version, manifest.id, manifest.created_at.isoformat(), manifest.task).set(1)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class RequestMetrics:
+    """Counts and times every request under its route's template, never under its path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start = perf_counter()
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            REQUESTS.labels(method, route, str(status)).inc()
+            LATENCY.labels(method, route).observe(perf_counter() - start)

@@ -1,0 +1,100 @@
+"""The OpenAPI document: FastAPI's own, completed by what the served model takes and answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.traffic import PROBLEM_TYPE
+from service.features.examples import example_row
+from service.features.response import build_batch_response_model, build_response_model
+from service.inference.core import Core
+from service.inference.problems import ProblemDetails
+from service.inference.served_model import ServedModel
+
+DESCRIPTION = """
+Send a row of features to `POST /predict` and read the prediction. Every rule that a feature has to keep is in the
+schema below; a request that breaks one is answered by a problem document (RFC 9457) that names feature and rule.
+"""
+REFERENCE = "#/components/schemas/"
+PROBLEMS = {
+    401: "No valid API key.",
+    413: "The body or the list is too large.",
+    415: "The body is not JSON.",
+    422: "The request breaks a rule of the model's features.",
+    429: "Too many requests are in work; `Retry-After` says when to try again.",
+    500: "The model or the service failed.",
+}
+
+
+def for_app(app: FastAPI, core: Core, *, secured: bool) -> Callable[[], dict[str, Any]]:
+    """A replacement of `app.openapi`, which always describes the model that is served at the moment."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def openapi() -> dict[str, Any]:
+        version = core.served.manifest.version
+        if version not in made:
+            made.clear()
+            made[version] = _document(app, core.served, secured=secured)
+        return made[version]
+
+    return openapi
+
+
+def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=served.manifest.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+    )
+    paths = document["paths"]
+    spec, classes = served.schema.spec, served.schema.classes
+    request = served.request_model
+    response = build_response_model(spec, classes, served.id_name)
+    batch = build_batch_response_model(spec, classes, served.id_name, ProblemDetails)
+    document["components"] = {"schemas": _schemas(request=[request], answers=[response, batch, ProblemDetails])}
+    example = example_row(spec)
+    rows = {"type": "array", "items": {"$ref": f"{REFERENCE}{request.__name__}"}}
+    _complete(paths["/predict"]["post"], {"$ref": f"{REFERENCE}{request.__name__}"}, example, response)
+    _complete(paths["/predict/batch"]["post"], rows, [example], batch)
+    for path, operations in paths.items():
+        for operation in operations.values():
+            _document_answers(
+                operation, has_body="requestBody" in operation, is_probe=path.startswith(("/health", "/metrics"))
+            )
+    paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if secured:
+        key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        document["components"]["securitySchemes"] = {"ApiKey": key}
+        for path in ("/predict", "/predict/batch", "/model"):
+            for operation in paths[path].values():
+                operation["security"] = [{"ApiKey": []}]
+    return document
+
+
+def _schemas(request: list[type[BaseModel]], answers: list[type[BaseModel]]) -> dict[str, Any]:
+    validated = [(model, "validation") for model in request]
+    serialised = [(model, "serialization") for model in answers]
+    _, definitions = models_json_schema([*validated, *serialised], ref_template=REFERENCE + "{model}")  # type: ignore[list-item]
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _complete(operation: dict[str, Any], schema: dict[str, Any], example: Any, answer: type[BaseModel]) -> None:
+    content = {"application/json": {"schema": schema, "example": example}}
+    operation["requestBody"] = {"required": True, "content": content}
+    answered = {"application/json": {"schema": {"$ref": REFERENCE + answer.__name__}}}
+    operation["responses"] = {"200": {"description": "The prediction.", "content": answered}}
+
+
+def _document_answers(operation: dict[str, Any], *, has_body: bool, is_probe: bool) -> None:
+    needed = () if is_probe else (401, 429, 500) if not has_body else tuple(PROBLEMS)
+    for status in needed:
+        content = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
+        operation["responses"][str(status)] = {"description": PROBLEMS[status], "content": content}
+    operation["responses"].pop("422" if not has_body else "", None)

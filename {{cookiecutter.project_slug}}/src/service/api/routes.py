@@ -1,0 +1,75 @@
+"""The routes: each reads a request, asks the core, and wraps its answer."""
+
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from service.api.metrics import exposition
+from service.inference.core import Core
+from service.inference.problems import Problem
+
+JSON = "application/json"
+_one_at_a_time = CapacityLimiter(1)
+"""The model is called by one thread at a time: it never runs beside itself, and the event loop is always free."""
+
+
+async def predict(request: Request) -> Response:
+    """Answer one row of features with a prediction.
+
+    What may be sent, and what comes back, follows from the model that is served.
+    """
+    body = await _json_body(request)
+    return Response(await to_thread.run_sync(_core(request).predict, body, limiter=_one_at_a_time), media_type=JSON)
+
+
+async def predict_batch(request: Request) -> Response:
+    """Answer a list of rows, in order.
+
+    A row that breaks a rule is answered by its own error, and the others all the same.
+    """
+    body = await _json_body(request)
+    return Response(
+        await to_thread.run_sync(_core(request).predict_batch, body, limiter=_one_at_a_time), media_type=JSON
+    )
+
+
+async def model(request: Request) -> JSONResponse:
+    """Version, origin, classes and held-out metrics of the model that is served."""
+    return JSONResponse(_core(request).served.manifest.summary())
+
+
+async def live() -> JSONResponse:
+    """Answers as long as the process does; restart it if it does not."""
+    return JSONResponse({"status": "live"})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Answers once a model is loaded, verified and warm; send traffic only then."""
+    return JSONResponse({"status": "ready", "model_version": _core(request).served.manifest.version})
+
+
+async def metrics() -> Response:
+    """Requests, latencies, predictions by class and the model served, summed over all worker processes."""
+    body, content_type = await to_thread.run_sync(exposition)
+    return Response(body, headers={"content-type": content_type})
+
+
+def _core(request: Request) -> Core:
+    core: Any = request.app.state.core
+    assert isinstance(core, Core)
+    return core
+
+
+async def _json_body(request: Request) -> bytes:
+    """The body of a request that says it is JSON, or says nothing.
+
+    Raises:
+        Problem: it says that it is something else.
+    """
+    media_type = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
+    if media_type != JSON:
+        detail = f"Send the header 'Content-Type: {JSON}'."
+        raise Problem(415, "unsupported-media-type", "The body must be JSON", detail)
+    return await request.body()

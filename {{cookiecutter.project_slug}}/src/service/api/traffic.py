@@ -1,0 +1,119 @@
+"""Limits and keys, as small pure-ASGI classes around the application."""
+
+import hmac
+from collections.abc import Collection, Sequence
+from http import HTTPStatus
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.inference.problems import Problem
+
+PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Paths that no limit and no key applies to: who watches the service must see it when it is busy."""
+PROBLEM_TYPE = "application/problem+json"
+
+
+async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with a problem document."""
+    body = orjson.dumps(problem.as_json())
+    headers = {"content-type": PROBLEM_TYPE, "content-length": str(len(body)), **problem.headers}
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+class ConcurrencyLimit:
+    """Answers 429 when more than `limit` requests are in work."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+        self.in_work = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+        elif self.in_work >= self.limit:
+            detail = f"{self.limit} requests are in work: try again in a second."
+            problem = Problem(429, "too-many-requests", "Too many requests", detail, headers={"retry-after": "1"})
+            await send_problem(problem, scope, receive, send)
+        else:
+            self.in_work += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.in_work -= 1
+
+
+class ApiKeys:
+    """Answers 401 to requests for `paths` that carry none of the keys; without keys, the service is open."""
+
+    HEADER = b"x-api-key"
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str], paths: Collection[str]) -> None:
+        self.app = app
+        self.keys = tuple(key.encode() for key in keys)
+        self.paths = frozenset(paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in self.paths or self._is_allowed(scope):
+            await self.app(scope, receive, send)
+        else:
+            detail = "Send one of the service's keys in the header X-API-Key."
+            headers = {"www-authenticate": "X-API-Key"}
+            await send_problem(
+                Problem(401, "no-api-key", "No valid API key", detail, headers=headers), scope, receive, send
+            )
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        if not self.keys or scope["method"] == "OPTIONS":
+            return True
+        sent = next((value for name, value in scope["headers"] if name == self.HEADER), b"")
+        # Every key is compared, so that the time taken does not tell which one was nearly right.
+        return sum(hmac.compare_digest(sent, key) for key in self.keys) > 0
+
+
+class BodyLimit:
+    """Answers 413 to bodies of more than `limit` bytes, whether or not they announce their length."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise self._problem()
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            if self._announced(scope) > self.limit:
+                raise self._problem()
+            await self.app(scope, counted, watched)
+        except Problem as problem:
+            if started or problem.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                raise
+            await send_problem(problem, scope, receive, send)
+
+    def _announced(self, scope: Scope) -> int:
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        return int(length) if length.isdigit() else 0
+
+    def _problem(self) -> Problem:
+        detail = f"The body has more than {self.limit} bytes: split it."
+        return Problem(413, "body-too-large", "The body is too large", detail, headers={"connection": "close"})

@@ -1,0 +1,86 @@
+"""`manifest.json`: what a model version is, where it came from, and the digest of every file in it."""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FORMAT = 1
+"""Version of the artefact's layout; a reader refuses any other."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FileDigest(_Part):
+    """Content of one file."""
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, content: bytes) -> "FileDigest":
+        """The digest of some bytes."""
+        return cls(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+
+class Origin(_Part):
+    """What a model was made from: equal origins should give equal models."""
+
+    data_sha256: str
+    """Digest of the training frame's features and target, in order."""
+    code_sha256: str
+    """Digest of the hooks' Python files and of `features.yaml`."""
+    seed: int
+    test_size: float
+    python: str
+    machine: str
+    libraries: dict[str, str]
+    """Versions of the libraries that made the model."""
+
+
+class Reproduction(_Part):
+    """How a model compares with the latest one before it that was trained on the same data."""
+
+    of: str | None
+    """That version, if there is one."""
+    verdict: Literal["first", "identical", "different"]
+    why: tuple[str, ...]
+    """What changed since, where the models differ."""
+
+
+class Manifest(_Part):
+    """Everything there is to know about a model version without loading it."""
+
+    format: int = FORMAT
+    project: str
+    """Slug of the project that trained it; a service refuses another project's model."""
+    version: str
+    """Name of the version and of its folder; versions sort by time."""
+    id: str
+    """UUID of this training run."""
+    created_at: datetime
+    """UTC."""
+    git_commit: str | None
+    """Commit of the project, with `-dirty` when files had been changed; None outside of git."""
+    task: Literal["classification", "regression"]
+    target: str
+    classes: tuple[str, ...]
+    """Names of the classes in the order of the probabilities; empty for regression."""
+    rows: int
+    train_rows: int
+    test_rows: int
+    metrics: dict[str, float | None]
+    """On the held-out rows."""
+    baseline: dict[str, float | None]
+    """The same metrics of a model that ignores the features."""
+    origin: Origin
+    reproduction: Reproduction
+    files: dict[str, FileDigest]
+    """Every other file of the folder."""
+
+    def summary(self) -> dict[str, Any]:
+        """What `GET /model` tells: all but the digests."""
+        return self.model_dump(mode="json", exclude={"files", "format"})

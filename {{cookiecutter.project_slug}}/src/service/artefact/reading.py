@@ -1,0 +1,124 @@
+"""Reading a model version: every digest is verified before anything is unpickled."""
+
+import io
+import json
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+from pydantic import ValidationError
+
+from service.artefact.manifest import FORMAT, FileDigest, Manifest
+from service.artefact.schema import ModelSchema
+from service.artefact.store import MANIFEST
+from service.errors import ArtefactError, Fault
+
+MODEL, PREPROCESSOR, SCHEMA, GOLDEN = "model.joblib", "preprocessor.joblib", "schema.json", "golden.json"
+
+
+@dataclass(frozen=True)
+class GoldenRow:
+    """A request and the answer that the model gave when it was trained."""
+
+    request: dict[str, Any]
+    prediction: str | float
+    probabilities: list[float] | None
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A model version in memory."""
+
+    manifest: Manifest
+    schema: ModelSchema
+    preprocessor: Any
+    model: Any
+    golden: tuple[GoldenRow, ...]
+
+
+def read_artefact(folder: Path, project: str) -> Artefact:
+    """Verify a version's files and load them.
+
+    Args:
+        folder: the version's folder.
+        project: slug of this project; another project's model is refused.
+
+    Raises:
+        ArtefactError: a file is missing, added, changed or cut, or the model is of another project or format.
+    """
+    manifest = read_manifest(folder)
+    if manifest.project != project:
+        message = f"the model belongs to project {manifest.project!r}, this is {project!r}"
+        advice = "point artefacts.directory to this project's own models"
+        raise ArtefactError(Fault(message, file=folder.name, advice=advice))
+    contents = verified_files(folder, manifest)
+    golden = tuple(GoldenRow(**row) for row in json.loads(contents[GOLDEN]))
+    schema = ModelSchema.from_bytes(contents[SCHEMA])
+    preprocessor, model = _unpickle(folder, PREPROCESSOR, contents), _unpickle(folder, MODEL, contents)
+    return Artefact(manifest, schema, preprocessor, model, golden)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a version.
+
+    Raises:
+        ArtefactError: it is missing, or not a manifest of this format.
+    """
+    place = f"{folder.name}/{MANIFEST}"
+    try:
+        data = json.loads((folder / MANIFEST).read_bytes())
+        if data.get("format") != FORMAT:
+            raise ArtefactError(Fault(f"format {data.get('format')} is not {FORMAT}", place, advice="train again"))
+        return Manifest.model_validate(data)
+    except OSError as error:
+        raise ArtefactError(Fault(f"cannot be read: {error.strerror}", place)) from None
+    except (ValueError, AttributeError, ValidationError):
+        raise ArtefactError(Fault("not a manifest", place, advice="restore the folder or train again")) from None
+
+
+def verified_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The content of every file that the manifest names; what was hashed is what is returned.
+
+    Raises:
+        ArtefactError: with one fault for each file that differs.
+    """
+    contents: dict[str, bytes] = {}
+    faults: list[Fault] = []
+    for name, expected in manifest.files.items():
+        place = f"{folder.name}/{name}"
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            faults.append(Fault(f"cannot be read: {error.strerror}", file=place))
+            continue
+        if FileDigest.of(contents[name]) != expected:
+            faults.append(Fault("is not the file that training wrote: its SHA-256 differs", file=place))
+    added = {path.name for path in folder.iterdir()} - {MANIFEST, *manifest.files}
+    faults += [Fault("is not in the manifest", file=f"{folder.name}/{name}") for name in sorted(added)]
+    faults += [
+        Fault("the manifest does not name it", file=f"{folder.name}/{name}")
+        for name in (MODEL, PREPROCESSOR, SCHEMA, GOLDEN)
+        if name not in manifest.files
+    ]
+    if faults:
+        raise ArtefactError(*faults)
+    return contents
+
+
+def _unpickle(folder: Path, name: str, contents: dict[str, bytes]) -> Any:
+    place = f"{folder.name}/{name}"
+    try:
+        with warnings.catch_warnings():
+            # The golden rows tell whether another library version matters; a warning for each estimator does not.
+            warnings.simplefilter("ignore")
+            return joblib.load(io.BytesIO(contents[name]))
+    except ModuleNotFoundError as error:
+        advice = f"add {error.name!r} to the 'model' dependencies in pyproject.toml and run 'make setup'"
+        message = f"needs the module {error.name!r}, which is not installed"
+        raise ArtefactError(Fault(message, place, advice=advice)) from error
+    except (pickle.UnpicklingError, AttributeError, ImportError, ValueError, TypeError, EOFError) as error:
+        advice = "train again: the code or the libraries have changed since"
+        raise ArtefactError(Fault(f"cannot be loaded: {error}", place, advice=advice)) from error

@@ -1,0 +1,193 @@
+"""The command line: `service ...`; each command is thin over the room that does the work."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from service.errors import Fault, ServiceError
+from service.settings import load_settings
+
+app = typer.Typer(
+    help="Train, check and serve the model of this project.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+features_app = typer.Typer(help="Work with `features.yaml`.", no_args_is_help=True)
+app.add_typer(features_app, name="features")
+out, err = Console(), Console(stderr=True)
+
+
+def main() -> None:
+    """Run a command; an error that is meant for people is shown without a traceback."""
+    try:
+        app()
+    except ServiceError as error:
+        _show_faults(error.faults)
+        sys.exit(1)
+
+
+@app.command()
+def train(rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None) -> None:
+    """Train a model by the hooks in `src/model`, evaluate it, and make it the current version."""
+    from service.training.pipeline import STAGES
+    from service.training.pipeline import train as run
+
+    settings = load_settings()
+    with _progress(STAGES) as on_stage:
+        trained = run(settings, n_rows=rows, on_stage=on_stage)
+    headline = trained.evaluation.headline
+    out.print(f"[bold green]Trained[/] {trained.manifest.version} on {trained.manifest.train_rows:,} rows")
+    for name, value in trained.manifest.metrics.items():
+        mark = " <-" if name == headline.name else ""
+        out.print(f"  {name:<18} {_number(value)}   always guessing: {_number(trained.manifest.baseline[name])}{mark}")
+    reproduction = trained.manifest.reproduction
+    if reproduction.of:
+        out.print(
+            f"  {reproduction.verdict} to {reproduction.of}" + "".join(f"\n    {why}" for why in reproduction.why)
+        )
+    out.print(f"Report: {_relative(trained.folder / 'report.html')}\nNext:   make serve", soft_wrap=True)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes.", min=1)] = None,
+) -> None:
+    """Serve the current model over HTTP; options win over `config.yaml`."""
+    from service.api.server import run
+
+    run({"host": host, "port": port, "workers": workers})
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines (.jsonl).")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.")] = None,
+) -> None:
+    """Predict every row of a file and write it with the predictions added."""
+    from service.artefact.store import ArtefactStore
+    from service.inference.core import Core
+    from service.inference.files import predict_file
+    from service.inference.served_model import load_served_model
+
+    settings = load_settings()
+    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    served = load_served_model(folder, settings.name, settings.id_name)
+    target = output or file.with_name(f"{file.stem}.predictions{file.suffix}")
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn(), console=err
+    ) as progress:
+        task = progress.add_task("", total=None)
+        core = Core(served, settings.api.max_batch_rows)
+        result = predict_file(core, file, target, on_rows=lambda rows: progress.advance(task, rows))
+    words = f"{result.target}: {result.rows:,} rows, {result.failed:,} with an error"
+    out.print(f"[bold green]Wrote[/] {words}", soft_wrap=True)
+
+
+@app.command()
+def check(rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None) -> None:
+    """Run the hooks and both YAML files against each other: what does not fit, where, and how to mend it."""
+    from service.conformance.kit import CHECKS, run_checks
+
+    passed = 0
+    faults: list[Fault] = []
+    for result in run_checks(Path(), n_rows=rows):
+        mark = {"passed": "[green]ok[/]  ", "failed": "[red]FAIL[/]", "skipped": "[yellow]skip[/]"}[result.outcome]
+        out.print(f"{mark} {result.check.title}", highlight=False)
+        passed += result.outcome == "passed"
+        faults += result.faults
+    if faults:
+        _show_faults(faults)
+        raise typer.Exit(1)
+    out.print(f"[bold green]All {passed} of {len(CHECKS)} checks passed.[/] Next: make train")
+
+
+@features_app.command()
+def infer(
+    write: Annotated[bool, typer.Option("--write", help="Write `features.yaml` instead of printing it.")] = False,
+) -> None:
+    """Complete `features.yaml` from the training frame: types, examples, and the ranges that were seen."""
+    import pandas as pd
+
+    from service.errors import ConfigError, FrameError
+    from service.features.infer import infer_features, write_features
+    from service.features.loading import load_features
+    from service.training.fitting import load_frame
+    from service.training.hooks import load_hooks
+
+    settings = load_settings()
+    if not settings.features_file.is_file():
+        advice = "create it with 'task:' and 'target:', or with a bare list of the features' names"
+        raise ConfigError(Fault("there is no such file", file="src/model/features.yaml", advice=advice))
+    draft = load_features(settings.features_file, settings.id_name)
+    frame = load_frame(load_hooks(settings.root, None))
+    if not isinstance(frame, pd.DataFrame):
+        raise FrameError(f"load_data returned {type(frame).__name__}, not a pandas.DataFrame")
+    text = write_features(infer_features(draft, frame, settings.id_name), frame)
+    if write:
+        settings.features_file.write_text(text, encoding="utf-8")
+        out.print(f"[bold green]Wrote[/] {_relative(settings.features_file)}: read it through, then run: make check")
+    else:
+        sys.stdout.write(text)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this project is, what it would serve, and whether anything stands in the way."""
+    from service.doctor import examine
+
+    faults: list[Fault] = []
+    for finding in examine(Path()):
+        mark = "[red]FAIL[/]" if finding.faults else "[green]ok[/]  "
+        out.print(f"{mark} {finding.subject:<14} {finding.words}", highlight=False, soft_wrap=True)
+        faults += finding.faults
+    if faults:
+        _show_faults(faults)
+        raise typer.Exit(1)
+
+
+@app.command("eject-example")
+def eject_example() -> None:
+    """Replace the example by the blank starter; what you wrote outside the example blocks stays."""
+    from service.starter import eject_example as eject
+
+    out.print(str(eject(Path())), highlight=False, soft_wrap=True)
+    out.print("Next: fill in the hooks in src/model, then run: make check")
+
+
+@contextmanager
+def _progress(stages: int) -> Iterator[Callable[[str], None]]:
+    columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+        task = progress.add_task("", total=stages, completed=-1)
+        yield lambda stage: progress.update(task, advance=1, description=stage)
+        progress.update(task, completed=stages, description="done")
+
+
+def _show_faults(faults: Sequence[Fault]) -> None:
+    for fault in faults:
+        place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
+        err.print(f"[bold red]error[/] {place}" if place else "[bold red]error[/]", soft_wrap=True, highlight=False)
+        err.print(f"  {fault.message}", markup=False, soft_wrap=True, highlight=False)
+        if fault.advice:
+            err.print(f"  -> {fault.advice}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _number(value: float | None) -> str:
+    return f"{value:>8.4g}" if value is not None else "undefined"
+
+
+if __name__ == "__main__":
+    main()

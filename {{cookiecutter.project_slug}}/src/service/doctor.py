@@ -1,0 +1,70 @@
+"""`service doctor`: what this project is, what it would serve, and what stands in the way."""
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.artefact.store import ArtefactStore
+from service.errors import Fault, ServiceError
+from service.features.loading import load_features
+from service.inference.served_model import load_served_model
+from service.settings import Settings, load_settings
+from service.training.hooks import load_hooks
+from service.training.origin import git_commit, model_libraries
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    words: str
+    faults: tuple[Fault, ...] = ()
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Look at everything that serving and training need; what depends on a broken thing is left out."""
+    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    try:
+        settings = load_settings(root)
+    except ServiceError as error:
+        yield Finding("config.yaml", "cannot be used", error.faults)
+        return
+    keys = f"{len(settings.api.keys)} API keys" if settings.api.keys else "open: no API key is set"
+    yield Finding("config.yaml", f"{settings.name}, {settings.environment}, {keys}")
+    libraries = ", ".join(f"{name} {version}" for name, version in model_libraries(settings.name).items())
+    yield Finding("libraries", libraries)
+    yield Finding("commit", git_commit(settings.root) or "not in git: models will not name their commit")
+    yield _finding("features.yaml", lambda: _features(settings))
+    yield _finding("hooks", lambda: _hooks(settings))
+    yield _finding("model", lambda: _model(settings))
+
+
+def _finding(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look())
+    except ServiceError as error:
+        return Finding(subject, "cannot be used", error.faults)
+
+
+def _features(settings: Settings) -> str:
+    draft = load_features(settings.features_file, settings.id_name)
+    task = draft.task or "task to be told from the data"
+    return f"{task}, {len(draft.features)} features, target {draft.target or 'to be told from the data'}"
+
+
+def _hooks(settings: Settings) -> str:
+    draft = load_features(settings.features_file, settings.id_name)
+    hooks = load_hooks(settings.root, draft.task)
+    return f"{hooks.folder.relative_to(settings.root)}: all there"
+
+
+def _model(settings: Settings) -> str:
+    store = ArtefactStore(settings.model_directory)
+    served = load_served_model(store.path(settings.artefacts.version), settings.name, settings.id_name)
+    commit = (served.manifest.git_commit or "nocommit").split("-")[0][:12]
+    image = "/".join(part for part in (settings.image.registry, settings.name) if part)
+    versions = len(store.versions())
+    name = served.manifest.version
+    return f"{name} ({versions} in all), golden rows agree; its image is {image}:{name}-{commit}"

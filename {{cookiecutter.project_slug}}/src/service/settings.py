@@ -1,0 +1,225 @@
+"""`config.yaml` and the environment, as one typed object.
+
+Every field can be overridden by a variable named after its path: `SERVICE__API__PORT=9000` is `api: {port: 9000}`.
+Secrets come only that way, or from a file of that name in the folder that `SERVICE_SECRETS_DIR` names.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+
+from service.errors import ConfigError, Fault, did_you_mean
+from service.validation import config_faults
+from service.yaml_file import read_yaml
+
+CONFIG_FILE = "config.yaml"
+ENV_PREFIX = "SERVICE__"
+SECRETS = ("api.keys",)
+"""Settings that may not stand in `config.yaml`, because that file is committed."""
+
+
+class Section(BaseModel):
+    """Base of all settings: unknown keys are errors, values never change, docstrings describe fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class TrainingSettings(Section):
+    """How `service train` splits and judges."""
+
+    test_size: float = Field(0.2, gt=0, lt=1)
+    """Share of the rows that is held out to evaluate on."""
+    seed: int = Field(42, ge=0, lt=2**32)
+    """Seed of the split, of `random` and of `numpy.random` while the hooks run."""
+    golden_rows: int = Field(20, ge=1, le=1000)
+    """Rows stored with their predictions, replayed whenever the model is loaded."""
+
+
+class ArtefactSettings(Section):
+    """Where trained models are kept and which one is served."""
+
+    directory: Path = Path("model_bin")
+    """Folder of all model versions, relative to the project."""
+    version: str = "current"
+    """The version to serve; `current` follows the pointer that training moves."""
+
+
+class ApiSettings(Section):
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` in a container."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes, each with its own copy of the model."""
+    keys: Annotated[tuple[SecretStr, ...], Field(json_schema_extra={"secret": True})] = ()
+    """API keys, separated by commas, of which a caller sends one as `X-API-Key`. Without any, the API is open, which
+    `environment: production` refuses. A secret: set `SERVICE__API__KEYS`, never this file."""
+    max_body_bytes: int = Field(16 * 2**20, ge=1024)
+    """Largest request body in bytes; a larger one is answered 413."""
+    max_batch_rows: int = Field(10_000, ge=1)
+    """Most rows in one request to `/predict/batch`; more are answered 413."""
+    max_concurrency: int = Field(256, ge=1)
+    """Requests in work per process; one more is answered 429 with `Retry-After`. Health and metrics are exempt."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose web pages may call this service; none by default."""
+    shutdown_seconds: int = Field(30, ge=1)
+    """Time that requests in work have to finish after SIGTERM."""
+
+
+class LoggingSettings(Section):
+    """What the service prints about itself."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is printed."""
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` (one object per line) for log shippers."""
+
+
+class ImageSettings(Section):
+    """The container image of this project."""
+
+    registry: str = ""
+    """Registry and namespace of the image, without its name."""
+
+
+class Settings(Section):
+    """Everything about this project that is neither code nor features."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=50)]
+    """The project's slug: names the image and marks its models."""
+    title: str = ""
+    """The project's name as people say it; heads the API documentation and the report."""
+    description: str = ""
+    """One sentence that says what the service predicts."""
+    environment: Literal["development", "production"] = "development"
+    """`production` refuses to start without what production needs, API keys first."""
+    id_name: Annotated[str, Field(min_length=1)] | None = None
+    """Name of the entity id that requests may carry: echoed and recorded, never a feature."""
+    training: TrainingSettings = TrainingSettings()
+    artefacts: ArtefactSettings = ArtefactSettings()
+    api: ApiSettings = ApiSettings()
+    logging: LoggingSettings = LoggingSettings()
+    image: ImageSettings = ImageSettings()
+    _root: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _production_needs_its_secrets(self) -> Self:
+        if self.environment == "production" and not self.api.keys:
+            raise ValueError(
+                "environment is 'production' but no API key is set: "
+                "set SERVICE__API__KEYS (several are separated by commas)"
+            )
+        return self
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self._root
+
+    @property
+    def model_directory(self) -> Path:
+        """The folder of all model versions."""
+        return self.root / self.artefacts.directory
+
+    @property
+    def features_file(self) -> Path:
+        """The project's `features.yaml`."""
+        return self.root / "src" / "model" / "features.yaml"
+
+
+def load_settings(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read `config.yaml` in `root` (the current folder by default) and lay the environment over it.
+
+    Raises:
+        ConfigError: with one fault per mistake, each with its line or variable.
+    """
+    environ = os.environ if environ is None else environ
+    root = (root or Path(environ.get("SERVICE_ROOT", "."))).resolve()
+    document = read_yaml(root / CONFIG_FILE, CONFIG_FILE)
+    if not isinstance(document.data, dict):
+        raise ConfigError(Fault("expected keys and values", file=CONFIG_FILE, advice="start with 'name: my-project'"))
+    secrets_in_file = [
+        Fault(
+            f"{key} is a secret and may not stand in a committed file",
+            file=CONFIG_FILE,
+            line=document.line(tuple(key.split("."))),
+            advice=f"remove it here and set {ENV_PREFIX}{key.upper().replace('.', '__')}",
+        )
+        for key in SECRETS
+        if _lookup(document.data, key.split(".")) is not None
+    ]
+    values, variables, faults = _overlay(document.data, {**_secret_files(environ), **environ})
+    faults = secrets_in_file + faults
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += config_faults(error, Settings, document, variables)
+    if faults:
+        raise ConfigError(*faults)
+    settings._root = root
+    return settings
+
+
+def _lookup(data: Any, path: list[str]) -> Any:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _secret_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables from files, as Docker and Kubernetes mount secrets: one file per variable, named after it."""
+    folder = environ.get("SERVICE_SECRETS_DIR")
+    if not folder:
+        return {}
+    return {path.name: path.read_text().strip() for path in Path(folder).glob(f"{ENV_PREFIX}*") if path.is_file()}
+
+
+def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], list[Fault]]:
+    """The file's values with the environment's laid over them, and which variable each of those came from."""
+    # A section of which every key is commented out reads as null.
+    values = {key: dict(value or {}) if _is_section(key, value) else value for key, value in data.items()}
+    variables: dict[str, str] = {}
+    faults: list[Fault] = []
+    for variable in sorted(name for name in environ if name.startswith(ENV_PREFIX)):
+        path = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        known = _variable_names(Settings)
+        if variable not in known:
+            advice = did_you_mean(variable, known, "see docs/configuration.md for the names")
+            faults.append(Fault(f"environment variable {variable} names no setting", advice=advice))
+            continue
+        target = values
+        for key in path[:-1]:
+            target = target.setdefault(key, {})
+        if not isinstance(target, dict):  # told by the validation of the file
+            continue
+        is_list = known[variable]
+        target[path[-1]] = _split(environ[variable]) if is_list else environ[variable]
+        variables[".".join(path)] = variable
+    return values, variables, faults
+
+
+def _is_section(key: str, value: Any) -> bool:
+    field = Settings.model_fields.get(key)
+    is_model = field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    return isinstance(value, dict) or (value is None and is_model)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _variable_names(section: type[BaseModel], prefix: str = ENV_PREFIX) -> dict[str, bool]:
+    """Every variable that names a setting, and whether it takes a list."""
+    names: dict[str, bool] = {}
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            names |= _variable_names(annotation, f"{prefix}{name.upper()}__")
+        else:
+            names[f"{prefix}{name.upper()}"] = "tuple" in str(annotation)
+    return names
