@@ -1,4 +1,4 @@
-"""This very project: it trains, loads, and answers its own examples. Holds for any project that `service check` passes."""
+"""This very project: it trains, loads, and answers its own example, as any project does that `service check` passes."""
 
 import json
 from pathlib import Path

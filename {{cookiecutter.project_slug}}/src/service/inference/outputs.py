@@ -100,7 +100,7 @@ def probability_matrix(values: Any, rows: int, classes: int) -> NDArray[np.float
     try:
         matrix = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        message, advice = "predict_proba returned something that is not a matrix of numbers", "return one row for each row"
+        message, advice = "predict_proba returned something that is no matrix of numbers", "return one row for each row"
         raise HookError(Fault(message, file=TRAIN_FILE, advice=advice)) from None
     if matrix.shape != (rows, classes):
         message = f"predict_proba returned shape {matrix.shape} for {rows} rows and {classes} classes"
@@ -143,7 +143,7 @@ def check_rows(values: Any, rows: int, what: str) -> None:
     if values is None:
         raise HookError(Fault(f"{what} returned nothing", file=TRAIN_FILE, advice="end it with 'return' and the rows"))
     shape = getattr(values, "shape", None)
-    if shape == () or not (shape or hasattr(values, "__len__")):
+    if shape == () or isinstance(values, str) or not (shape or hasattr(values, "__len__")):
         raise HookError(_single_value(what))
     count = shape[0] if shape else len(values)
     if count != rows:

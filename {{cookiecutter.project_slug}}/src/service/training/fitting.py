@@ -180,7 +180,7 @@ def named_classes(hooks: Hooks, model: Any) -> tuple[str, ...]:
     labels = getattr(model, "classes_", None)
     known = list(names) if labels is None else [str(label) for label in labels]
     if len(names) != len(known):
-        message = f"get_classes returns {len(names)} names, {list(names)}, but the model has {len(known)} classes: {known}"
+        message = f"get_classes returns {list(names)}, but the model has {len(known)} classes: {known}"
         raise HookError(Fault(message, TRAIN_FILE, advice="return one name for each, in this order"))
     if list(names) != known and sorted(names) == sorted(known):
         message = f"get_classes returns {list(names)}, but predict_proba's columns are {known}"

@@ -119,7 +119,7 @@ def _import_from(source: Path) -> None:
     """Let `model` mean the package in this folder."""
     loaded = sys.modules.get("model")
     folders = [Path(folder).resolve() for folder in getattr(loaded, "__path__", ())]
-    if (source / "model").resolve() not in folders:
+    if folders[:1] != [(source / "model").resolve()]:
         _forget_package()
     sys.path[:] = [str(source), *(entry for entry in sys.path if entry != str(source))]
     importlib.invalidate_caches()

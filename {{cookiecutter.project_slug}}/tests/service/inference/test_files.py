@@ -66,7 +66,8 @@ def test_every_format_gives_the_answers_that_requests_get(
 
 
 def test_csv_text_is_taken_for_what_its_feature_is(core: Core, tmp_path: Path) -> None:
-    text = "floor area,lift,class,garden[ha],built,view\n300,TRUE,4.0,NA,1950-02-03,\"[0.5, 1]\"\n3e2,0,4,,1950-02-03T00:00,\n"
+    text = 'floor area,lift,class,garden[ha],built,view\n300,TRUE,4.0,NA,1950-02-03,"[0.5, 1]"\n'
+    text += "3e2,0,4,,1950-02-03T00:00,\n"
     source = tmp_path / "rows.csv"
     source.write_text(text, encoding="utf-8-sig")
     result = predict_file(core, source, tmp_path / "out.csv")
