@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import errors, metrics, openapi, routes
+from service.api import docs, errors, metrics, openapi, routes
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=served.manifest.version,
         middleware=_middleware(settings),
         lifespan=_lifespan,
+        docs_url=None,
         redoc_url=None,
         exception_handlers={
             Problem: errors.problem_handler,
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.core = core
     _add_routes(app)
+    docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
     return app
 

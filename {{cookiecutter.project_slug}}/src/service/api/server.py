@@ -1,7 +1,9 @@
 """Starting the HTTP server: uvicorn with uvloop and httptools, one or several processes."""
 
 import os
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Mapping
 
@@ -35,6 +37,8 @@ def run(options: Mapping[str, str | int | None]) -> None:
     store = ArtefactStore(settings.model_directory)
     read_manifest(store.path(settings.artefacts.version))
     _require_free_port(settings)
+    # uvicorn raises the signal that ended it once more when it is done; a stop that was asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
         if settings.api.workers > 1:
             os.environ[MULTIPROCESS_DIR] = folder
