@@ -1,0 +1,211 @@
+"""Write the tables of keys and checks into the documentation, from the code that knows them.
+
+Usage: python scripts/render_docs.py [--check]
+
+A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. With --check nothing is written, and the exit code
+is 1 if a table is stale.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+TEMPLATE = Path(__file__).resolve().parents[1]
+TREE = TEMPLATE / "{{cookiecutter.project_slug}}"
+FILES = (
+    TEMPLATE / "docs/contract.md",
+    *(TREE / "docs" / name for name in ("features.md", "configuration.md", "training.md")),
+)
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+SIMPLE = {"number": "number", "integer": "whole number", "boolean": "true or false", "string": "text"}
+PLURAL = {"number": "numbers", "whole number": "whole numbers", "text": "texts"}
+INT64 = 2**63
+
+
+def main() -> None:
+    """Write, or check, every file."""
+    stale = [path for path in FILES if render(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+    for path in stale:
+        print(f"{'stale' if '--check' in sys.argv else 'wrote'}: {path.relative_to(TEMPLATE)}")
+        if "--check" not in sys.argv:
+            path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit("run: python scripts/render_docs.py")
+
+
+def render(text: str) -> str:
+    """The text with every generated block as the code has it now."""
+    tables = {"features": features_tables, "config": config_tables, "checks": checks_table}
+    return BLOCK.sub(lambda block: f"{block[1]}\n{tables[block[2]]()}\n{block[3]}", text)
+
+
+def features_tables() -> str:
+    """The keys of `features.yaml`: of the file, of the types, of a feature."""
+    sys.path.insert(0, str(TREE / "src"))
+    from service.features.spec import FEATURE_TYPES, FeatureSpec
+
+    common = set.intersection(*(set(model.model_fields) for model in FEATURE_TYPES.values()))
+    file = [[f"`{key}`", text(field.description)] for key, field in FeatureSpec.model_fields.items()]
+    types = [
+        [f"`{name}`", text(model.__doc__), ", ".join(own_keys(model, common)) or "none"]
+        for name, model in FEATURE_TYPES.items()
+    ]
+    return "\n".join(
+        [
+            "The file:\n",
+            table(("key", "meaning"), file),
+            "The types of a feature:\n",
+            table(("`type`", "what it holds", "keys of its own"), types),
+            "The keys of a feature:\n",
+            table(("key", "of", "value", "default", "meaning"), key_rows(FEATURE_TYPES)),
+        ]
+    )
+
+
+def own_keys(model: type[BaseModel], common: set[str]) -> list[str]:
+    """The keys that not every type has."""
+    required = {key for key, field in model.model_fields.items() if field.is_required()}
+    return [f"`{key}`" + " (required)" * (key in required) for key in model.model_fields if key not in common]
+
+
+def key_rows(types: Mapping[str, type[BaseModel]]) -> list[list[str]]:
+    """One row for each key and meaning, with the types that know it so."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, model in types.items():
+        for key, field in model.model_fields.items():
+            found.setdefault((key, text(field.description)), []).append(name)
+    rows = []
+    for (key, meaning), names in found.items():
+        fields = [types[name].model_fields[key] for name in names]
+        values = list(dict.fromkeys(value_words(types[name], key) for name in names))
+        of = "every type" if len(names) == len(types) else ", ".join(f"`{name}`" for name in names)
+        if key == "type":
+            values, meaning = ["one of the types above"], "What the feature holds."
+        rows.append(
+            [
+                f"`{key}`",
+                of,
+                values[0] if len(values) == 1 else "as in a request",
+                default_words(fields[0].default),
+                meaning,
+            ]
+        )
+    order = ["name", "type", *dict.fromkeys(key for key, _ in found if key not in ("default", "example"))]
+    places = {f"`{key}`": place for place, key in enumerate(order)}
+    return sorted(rows, key=lambda row: places.get(row[0], len(places)))
+
+
+def config_tables() -> str:
+    """The keys of `config.yaml`, section by section."""
+    sys.path.insert(0, str(TREE / "src"))
+    from service.settings import ENV_PREFIX, Settings
+
+    sections = {
+        key: field.annotation
+        for key, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    parts = ["At the top:\n", settings_table(Settings, ENV_PREFIX, skip=sections)]
+    for name, section in sections.items():
+        parts += [f"`{name}`: {text(section.__doc__)}\n", settings_table(section, f"{ENV_PREFIX}{name.upper()}__")]
+    return "\n".join(parts)
+
+
+def checks_table() -> str:
+    """What `service check` looks at."""
+    sys.path.insert(0, str(TREE / "src"))
+    from service.conformance.kit import CHECKS
+
+    return table(("check", "what holds where it passes"), [[f"`{check.name}`", text(check.title)] for check in CHECKS])
+
+
+def settings_table(section: type[BaseModel], prefix: str, skip: Iterable[str] = ()) -> str:
+    """The keys of one section."""
+    rows = []
+    for key, field in section.model_fields.items():
+        if key in skip:
+            continue
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        words = value_words(section, key)
+        rows.append(
+            [
+                f"`{key}`",
+                f"{words}; environment only" if extra.get("secret") else words,
+                default_words(field.default),
+                f"`{prefix}{key.upper()}`",
+                text(field.description),
+            ]
+        )
+    return table(("key", "value", "default", "environment variable", "meaning"), rows)
+
+
+def value_words(model: type[BaseModel], key: str) -> str:
+    """What may stand there, from the field's JSON schema."""
+    schema = model.model_json_schema()
+    return schema_words(schema["properties"][key])
+
+
+def schema_words(schema: Mapping[str, Any]) -> str:
+    """A JSON schema in words."""
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(schema_words(item) for item in schema["anyOf"] if item.get("type") != "null"))
+    if "enum" in schema or "const" in schema:
+        return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        items = schema_words(schema.get("items", {}))
+        return "list of " + " or ".join(PLURAL.get(item, item) for item in items.split(" or "))
+    if schema.get("format") == "path":
+        return "path"
+    if schema.get("format") == "date-time":
+        return "date and time"
+    return SIMPLE.get(schema.get("type", ""), "value") + bounds(schema)
+
+
+def bounds(schema: Mapping[str, Any]) -> str:
+    """The limits that a schema sets."""
+    if "pattern" in schema:
+        return ": a-z, 0-9 and -" + (f", at most {schema['maxLength']}" if "maxLength" in schema else "")
+    low, high = schema.get("minLength"), schema.get("maxLength")
+    if high is not None:
+        return f" of {low or 0} to {high} characters"
+    if low is not None:
+        return ", not empty"
+    if "exclusiveMinimum" in schema and "exclusiveMaximum" in schema:
+        return f" between {schema['exclusiveMinimum']} and {schema['exclusiveMaximum']}"
+    low, high = schema.get("minimum"), schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is not None and abs(low) >= INT64:
+        return " of 64 bits"
+    if low is None:
+        return ""
+    last = high - 1 if "exclusiveMaximum" in schema and high is not None else high
+    return f", {low} to {last}" if last is not None else f", at least {low}"
+
+
+def default_words(value: Any) -> str:
+    """A default as it would be written in YAML, or that there is none."""
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or value == () or value == "":
+        return "none"
+    return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"
+
+
+def text(docstring: str | None) -> str:
+    """A docstring in one line, as a cell of a table."""
+    return " ".join((docstring or "").split()).replace("|", "\\|")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What the tests share: a clean copy of the template, its bakes, and projects that are set up to run."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bake import bake, copy_template
+
+STARTERS = ("penguins", "diabetes", "blank")
+ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description": "Predicts something useful."}
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a fresh clone would be."""
+    return copy_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def baked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A project of a starter, baked once: for tests that change nothing in it."""
+
+    @cache
+    def project(starter: str) -> Path:
+        return bake(tmp_path_factory.mktemp(starter), template=template, starter=starter, **ANSWERS)
+
+    return project
+
+
+@pytest.fixture(scope="session")
+def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A project of a starter, set up once in an environment of only its own dependencies."""
+
+    @cache
+    def project(starter: str) -> Path:
+        folder = bake(tmp_path_factory.mktemp(starter), template=template, starter=starter, **ANSWERS)
+        make(folder, "setup")
+        return folder
+
+    return project
+
+
+@pytest.fixture(scope="session")
+def trained(installed: Callable[[str], Path]) -> Callable[[str], Path]:
+    """A project of a starter with a trained model, made once."""
+
+    @cache
+    def project(starter: str) -> Path:
+        make(installed(starter), "train")
+        return installed(starter)
+
+    return project
+
+
+def make(folder: Path, *targets: str) -> str:
+    """Run `make` as somebody would who has only Python, git and make; its output."""
+    return run(["make", *targets, f"PYTHON={sys.executable}"], folder)
+
+
+def run(command: list[str], folder: Path, **variables: str) -> str:
+    """Run a command that has to succeed, in an environment that knows nothing of this one; its output."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SERVICE_", "MAKE"))
+    }
+    environment = {**inherited, **variables}
+    environment.pop("VIRTUAL_ENV", None)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"{' '.join(command)} failed with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder with its content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

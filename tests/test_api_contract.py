@@ -1,0 +1,36 @@
+"""The served API against its own documentation: requests made up from the OpenAPI document, valid and not."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import run
+from demo import HOST, free_port, serving, wait_until_ready
+
+pytestmark = pytest.mark.t3
+
+# Whether a request is refused is not asked: a batch answers bad rows one by one with 200, and JSON Schema takes 2007.0
+# for an integer.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+
+
+@pytest.mark.parametrize("examples", [50, pytest.param(1000, marks=pytest.mark.slow)])
+def test_no_request_gets_an_answer_that_is_not_documented(
+    examples: int, trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    port = free_port()
+    base = f"http://{HOST}:{port}"
+    with serving(trained("penguins"), port) as process:
+        wait_until_ready(base, process)
+        attack = [f"{base}/openapi.json", "--checks", ",".join(CHECKS), f"--max-examples={examples}", "--seed=1"]
+        program = str(Path(sys.executable).with_name("schemathesis"))
+        run([program, "run", *attack, "--no-color"], tmp_path, NO_PROXY=HOST)

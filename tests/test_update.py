@@ -1,0 +1,138 @@
+"""Updating a project from a newer template: what is the user's stays as she left it, the machinery is the new one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bake import copy_template
+from conftest import run, tree
+
+pytestmark = pytest.mark.t1
+
+IDENTITY = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false"]
+MINE = ("README.md", "config.yaml", "src/model/", "tests/model/")
+MY_LIBRARY = '  "my-library>=1.0",\n'
+TREE = "{{cookiecutter.project_slug}}"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return run(["git", *IDENTITY, *arguments], folder, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
+
+
+def cruft(folder: Path, *arguments: str) -> str:
+    return run([sys.executable, "-m", "cruft", *arguments], folder, GIT_CONFIG_GLOBAL="/dev/null")
+
+
+def commit(folder: Path, message: str) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path} has no {old!r}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def status(project: Path) -> set[str]:
+    return {line[3:] for line in git(project, "status", "--porcelain").splitlines()}
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A clone of the template, as a repository of its own, in which the template can be changed."""
+    folder = copy_template(tmp_path / "template")
+    git(folder, "init", "--quiet")
+    commit(folder, "The template of yesterday")
+    return folder
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    """A project made from yesterday's template, and committed as it came."""
+    cruft(tmp_path, "create", str(template), "--no-input", "--extra-context", '{"project_slug": "mine"}')
+    git(tmp_path / "mine", "init", "--quiet")
+    commit(tmp_path / "mine", "Made from the template")
+    return tmp_path / "mine"
+
+
+def edit(project: Path) -> None:
+    """What a data scientist does in the first week."""
+    change(project / "src/model/train.py", "LogisticRegression(max_iter=1000)", "LogisticRegression(C=0.5)")
+    change(project / "src/model/data_loader.py", "import pandas", "import my_library\nimport pandas")
+    change(project / "src/model/features.yaml", "max: 80", "max: 90")
+    change(project / "tests/model/test_hooks.py", "> 0.95", "> 0.9")
+    change(project / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 500")
+    change(project / "README.md", "## What to fill in", "## What we filled in")
+    change(project / "pyproject.toml", '  "scikit-learn>=1.9",\n', '  "scikit-learn>=1.9",\n' + MY_LIBRARY)
+    (project / "src/model/vocabulary.py").write_text("WORDS = ()\n")
+
+
+def renew(template: Path) -> None:
+    """What happens to the template meanwhile: to the machinery, and to the same files that she edited."""
+    folder = template / TREE
+    (folder / "src/service/brand_new.py").write_text('"""New machinery."""\n')
+    (folder / "src/service/errors.py").write_text('"""Another errors module."""\n')
+    change(folder / "Makefile", "## Run the tests", "## Run all the tests")
+    change(folder / "pyproject.toml", '"fastapi>=0.165"', '"fastapi>=0.166"')
+    change(folder / "pyproject.toml", "line-length = 120", "line-length = 121")
+    change(folder / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 20000")
+    change(folder / "README.md", "## What to fill in", "## What is to be filled in")
+    for starter in ("penguins", "blank"):
+        for name in ("train.py", "data_loader.py", "features.yaml"):
+            file = folder / "starters" / starter / "src/model" / name
+            file.write_text("# The template's new idea.\n" + file.read_text())
+    commit(template, "The template of today")
+
+
+@pytest.mark.parametrize("ejected", [False, True], ids=["example", "ejected"])
+def test_an_update_leaves_my_files_alone_and_renews_the_machinery(ejected: bool, template: Path, project: Path) -> None:
+    edit(project)
+    if ejected:
+        run([sys.executable, "-m", "service.cli", "eject-example"], project, PYTHONPATH="src")
+    commit(project, "My first week")
+    before = tree(project)
+    renew(template)
+
+    cruft(project, "update", "--skip-apply-ask")
+
+    after = tree(project)
+    assert {name for name in after if name.startswith(MINE)} == {name for name in before if name.startswith(MINE)}
+    assert all(after[name] == before[name] for name in before if name.startswith((*MINE, "starters/")))
+    assert status(project) == {
+        ".cruft.json",
+        "Makefile",
+        "pyproject.toml",
+        "src/service/brand_new.py",
+        "src/service/errors.py",
+    }
+    pyproject = after["pyproject.toml"].decode()
+    assert all(text in pyproject for text in ('"fastapi>=0.166"', "line-length = 121", MY_LIBRARY))
+    assert b"## Run all the tests" in after["Makefile"]
+    assert not [name for name in after if name.endswith((".rej", ".orig"))]
+
+
+def test_updates_can_be_repeated(template: Path, project: Path) -> None:
+    edit(project)
+    commit(project, "My first week")
+    renew(template)
+    cruft(project, "update", "--skip-apply-ask")
+    commit(project, "Updated")
+    assert "already up to date" in cruft(project, "update", "--skip-apply-ask")
+    cruft(project, "check")
+    assert status(project) == set()
+
+    change(template / TREE / "pyproject.toml", '"fastapi>=0.166"', '"fastapi>=0.167"')
+    commit(template, "The template of tomorrow")
+    cruft(project, "update", "--skip-apply-ask")
+    assert status(project) == {".cruft.json", "pyproject.toml"}
+    pyproject = (project / "pyproject.toml").read_text()
+    assert '"fastapi>=0.167"' in pyproject
+    assert MY_LIBRARY in pyproject
+
+
+def test_a_template_that_did_not_change_makes_no_difference(template: Path, project: Path) -> None:
+    git(template, "commit", "--quiet", "--allow-empty", "--message", "Nothing")
+    cruft(project, "update", "--skip-apply-ask", "--refresh-private-variables")
+    assert status(project) <= {".cruft.json"}
