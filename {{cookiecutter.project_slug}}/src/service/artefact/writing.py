@@ -42,6 +42,6 @@ def pickled(value: Any, hook: str) -> bytes:
         joblib.dump(value, buffer, compress=0)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         advice = "define classes and functions at the top of a module, not inside a function and not as a lambda"
-        fault = Fault(f"what {hook} returned cannot be stored: {error}", file="src/model/train.py", advice=advice)
+        fault = Fault(f"what {hook} made cannot be stored: {error}", file="src/model/train.py", advice=advice)
         raise HookError(fault) from error
     return buffer.getvalue()

@@ -161,6 +161,19 @@ def _range_rules(
     return rules
 
 
+def _is_unicode(value: Any) -> bool:
+    return not isinstance(value, str) or value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+UNICODE = Rule(
+    "unicode",
+    lambda column: each(column, _is_unicode),
+    "text with half a character in it (a lone surrogate), which no request can carry",
+    "clean it in DataLoader: .str.encode('utf-8', 'ignore').str.decode('utf-8')",
+)
+"""For columns of any type, and before all other rules: pandera cannot tell of values that it cannot print."""
+
+
 def _category_rules(feature: CategoryFeature, column: str) -> list[Rule]:
     words = isinstance(feature.values[0], str)
     is_kind = is_text if words else is_whole

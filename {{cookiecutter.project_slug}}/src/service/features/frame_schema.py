@@ -7,12 +7,13 @@ dtypes for all.
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError, SchemaErrors
 
 from service.errors import Fault, FrameError, did_you_mean, listed
-from service.features.frame_rules import DATA_LOADER_FILE, Rule, feature_rules
+from service.features.frame_rules import DATA_LOADER_FILE, UNICODE, Rule, feature_rules
 from service.features.loading import FEATURES_FILE
 from service.features.spec import FeatureSpec
 from service.features.target_rules import target_rules
@@ -87,16 +88,28 @@ def _value_faults(frame: pd.DataFrame, spec: FeatureSpec) -> list[Fault]:
     secret = {feature.name for feature in spec.features if feature.pii}
 
     columns = frame.loc[:, ~frame.columns.duplicated()].reset_index(drop=True)
-    schema = pa.DataFrameSchema({name: _column(rules[name]) for name in rules if name in columns})
+    present = [name for name in rules if name in columns]
+    unprintable = {name: rows for name in present if (rows := _rows_against(UNICODE, columns[name]))}
+    faults = [
+        _fault(subjects[name], UNICODE, columns[name], rows, name in secret) for name, rows in unprintable.items()
+    ]
+    schema = pa.DataFrameSchema({name: _column(rules[name]) for name in present if name not in unprintable})
     try:
-        schema.validate(columns, lazy=True)
+        schema.validate(columns.drop(columns=list(unprintable)), lazy=True)
     except SchemaErrors as errors:
-        return [
+        faults += [
             _fault(subjects[name], rule, columns[name], _failing(error), name in secret)
             for error in errors.schema_errors
             for name, rule in [_broken(error, rules)]
         ]
-    return []
+    return faults
+
+
+def _rows_against(rule: Rule, column: "pd.Series[Any]") -> list[int]:
+    if column.dtype != object:
+        return []
+    rows: list[int] = np.flatnonzero(~np.asarray(rule.passes(column))).tolist()
+    return rows
 
 
 def _column(rules: list[Rule]) -> pa.Column:

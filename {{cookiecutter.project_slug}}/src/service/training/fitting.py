@@ -173,17 +173,18 @@ def named_classes(hooks: Hooks, model: Any) -> tuple[str, ...]:
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
         advice = "for example: return [str(name) for name in model.classes_]"
         raise HookError(Fault(f"get_classes must return a list of text, not {names!r}", TRAIN_FILE, advice=advice))
+    names = [str(name) for name in names]  # numpy's kind of text too, which would look odd wherever it is shown
     if len(set(names)) != len(names) or len(names) < 2:
         advice = "return one name for each column of predict_proba"
-        message = f"get_classes must return at least two distinct names, not {names!r}"
+        message = f"get_classes must return at least two distinct names, not {names}"
         raise HookError(Fault(message, TRAIN_FILE, advice=advice))
     labels = getattr(model, "classes_", None)
-    known = list(names) if labels is None else [str(label) for label in labels]
+    known = names if labels is None else [str(label) for label in labels]
     if len(names) != len(known):
-        message = f"get_classes returns {list(names)}, but the model has {len(known)} classes: {known}"
+        message = f"get_classes returns {names}, but the model has {len(known)} classes: {known}"
         raise HookError(Fault(message, TRAIN_FILE, advice="return one name for each, in this order"))
-    if list(names) != known and sorted(names) == sorted(known):
-        message = f"get_classes returns {list(names)}, but predict_proba's columns are {known}"
+    if names != known and sorted(names) == sorted(known):
+        message = f"get_classes returns {names}, but predict_proba's columns are {known}"
         advice = "return [str(name) for name in model.classes_]"
         raise HookError(Fault(message, TRAIN_FILE, advice=advice))
     return tuple(names)

@@ -12,6 +12,7 @@ from typing import Any
 
 from service.errors import Fault, HookError, ServiceError, did_you_mean
 
+PACKAGE_FILE = "src/model/__init__.py"
 LOADER_FILE = "src/model/data_loader.py"
 TRAIN_FILE = "src/model/train.py"
 
@@ -37,6 +38,10 @@ def load_hooks(root: Path, task: str | None) -> Hooks:
     Raises:
         HookError: a module cannot be imported, or a hook is missing; with one fault for each.
     """
+    if not (root / PACKAGE_FILE).is_file():
+        # Without it, Python would take another project's package of the same name, if it found one anywhere.
+        advice = "restore it: an empty file is enough"
+        raise HookError(Fault("there is no such file", file=PACKAGE_FILE, advice=advice))
     _import_from(root / "src")
     wanted = {LOADER_FILE: ("DataLoader",), TRAIN_FILE: ("Preprocessor", "train_model", "get_classes")}
     optional = () if task == "classification" else ("get_classes",)

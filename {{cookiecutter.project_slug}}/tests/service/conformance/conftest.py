@@ -50,7 +50,7 @@ class DataLoader:
 TRAIN = """\
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 
 NUMBERS = ["floor area", "rooms", "garden"]
 
@@ -70,20 +70,20 @@ class Preprocessor:
 
 
 def train_model(X, y):
-    return LogisticRegression(tol=0.01).fit(X, y)
+    return GaussianNB().fit(X, y)
 
 
 def get_classes(model):
     return [str(label) for label in model.classes_]
 """
 
-FITTED = "LogisticRegression(tol=0.01).fit(X, y)"
+FITTED = "GaussianNB().fit(X, y)"
 CLASSES = "return [str(label) for label in model.classes_]"
 
 WRAPPED = """\
 class Wrapped:
     def __init__(self, X, y):
-        self.inner = LogisticRegression(tol=0.01).fit(X, y)
+        self.inner = GaussianNB().fit(X, y)
         self.names = self.inner.classes_.tolist()
 
     def predict(self, X):
@@ -174,9 +174,10 @@ def project(tmp_path: Path) -> Iterator[Project]:
     """The project, with this process left as it was: all projects call their package `model`."""
     path, modules = list(sys.path), {name: sys.modules[name] for name in sys.modules if name.split(".")[0] == "model"}
     made = Project(tmp_path)
-    texts = {"config.yaml": CONFIG, "features.yaml": FEATURES, "data_loader.py": LOADER, "train.py": TRAIN}
+    texts = {"features.yaml": FEATURES, "__init__.py": "", "data_loader.py": LOADER, "train.py": TRAIN}
+    made.write("config.yaml", CONFIG)
     for name, text in texts.items():
-        made.write(name if name == "config.yaml" else f"src/model/{name}", text)
+        made.write(f"src/model/{name}", text)
     yield made
     for name in [name for name in sys.modules if name.split(".")[0] == "model"]:
         del sys.modules[name]

@@ -103,9 +103,8 @@ def test_answers_that_cannot_be_served(
 
 REVERSED = "return model.names[::-1]"
 CODED = (
-    "self.inner = LogisticRegression(tol=0.01).fit(X, y)\n        self.names = self.inner.classes_.tolist()",
-    "self.names = sorted(set(y))\n"
-    "        self.inner = LogisticRegression(tol=0.01).fit(X, [self.names.index(name) for name in y])",
+    "self.inner = GaussianNB().fit(X, y)\n        self.names = self.inner.classes_.tolist()",
+    "self.names = sorted(set(y))\n        self.inner = GaussianNB().fit(X, [self.names.index(name) for name in y])",
 )
 
 

@@ -8,14 +8,14 @@ import pytest
 if TYPE_CHECKING:
     from tests.service.conformance.conftest import Project
 
-FITTED = "LogisticRegression(tol=0.01).fit(X, y)"
+FITTED = "GaussianNB().fit(X, y)"
 
 
 @pytest.mark.parametrize(
     ("made", "sentence"),
     [
         ("None", r"train\.py:\d+: train_model returned NoneType, which has no predict \(end it with 'return model'\)"),
-        ("LogisticRegression().fit(X, y[:5])", r"train\.py:\d+: train_model raised ValueError: Found input variables"),
+        ("GaussianNB().fit(X, y[:5])", r"train\.py:\d+: train_model raised ValueError: Found input variables"),
     ],
 )
 def test_a_train_model_that_makes_no_model(project: "Project", made: str, sentence: str) -> None:
@@ -57,7 +57,7 @@ def test_a_regression_that_looks_at_the_other_rows(project: "Project") -> None:
     assert re.search(r"predict answers the same row 0\.0 alone, -?\d\S* among 18", said), said
 
 
-LOCAL = "    class Local(LogisticRegression): ...\n\n    return Local(C=10, max_iter=1000).fit(X, y)"
+LOCAL = "    class Local(GaussianNB): ...\n\n    return Local().fit(X, y)"
 OPEN_FILE = f"    model = {FITTED}\n    model.log = open(__file__)\n    return model"
 
 
@@ -67,13 +67,13 @@ OPEN_FILE = f"    model = {FITTED}\n    model.log = open(__file__)\n    return m
         (
             "self.scale =",
             "self.log = lambda x: x\n        self.scale =",
-            r"train\.py:8: what Preprocessor returned cannot be",
+            r"train\.py:8: what Preprocessor made cannot be",
         ),
-        (f"    return {FITTED}", LOCAL, r"train\.py:22: what train_model returned cannot be stored: .*Local"),
+        (f"    return {FITTED}", LOCAL, r"train\.py:22: what train_model made cannot be stored: .*Local"),
         (
             f"    return {FITTED}",
             OPEN_FILE,
-            r"train\.py:22: what train_model returned cannot be stored: .*TextIOWrapper",
+            r"train\.py:22: what train_model made cannot be stored: .*TextIOWrapper",
         ),
     ],
     ids=["lambda", "class", "file"],

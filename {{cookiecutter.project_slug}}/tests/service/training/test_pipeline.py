@@ -211,7 +211,7 @@ def test_a_model_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
         model.callback = lambda: None
         return model
 
-    with pytest.raises(HookError, match="what train_model returned cannot be stored"):
+    with pytest.raises(HookError, match="what train_model made cannot be stored"):
         train(settings_for(tmp_path), hooks(up, unstorable))
 
 
