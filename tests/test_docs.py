@@ -102,6 +102,7 @@ def test_the_example_of_the_readme_answers_what_is_shown(tmp_path: Path) -> None
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
     shutil.copytree(TREE / "starters/penguins/src/model/data", tmp_path / "src/model/data")
+    (tmp_path / "src/model/__init__.py").touch()
     (tmp_path / "config.yaml").write_text("name: penguins\nid_name: penguin_id\n", encoding="utf-8")
     sent = re.findall(r"^  -d '(.*)'$", text, re.MULTILINE)
     shown = [json.loads(block) for language, block in FENCE.findall(text) if language == "json"]
