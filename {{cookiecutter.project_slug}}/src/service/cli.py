@@ -125,7 +125,7 @@ def infer(
 
     settings = load_settings()
     if not settings.features_file.is_file():
-        advice = "create it with 'task:' and 'target:', or with a bare list of the features' names"
+        advice = "create it with a bare list of the columns to predict from, each on a line of its own after '- '"
         raise ConfigError(Fault("there is no such file", file="src/model/features.yaml", advice=advice))
     draft = load_features(settings.features_file, settings.id_name)
     frame = load_frame(load_hooks(settings.root, None))

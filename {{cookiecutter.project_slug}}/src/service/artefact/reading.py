@@ -116,7 +116,7 @@ def _unpickle(folder: Path, name: str, contents: dict[str, bytes]) -> Any:
             warnings.simplefilter("ignore")
             return joblib.load(io.BytesIO(contents[name]))
     except ModuleNotFoundError as error:
-        advice = f"add {error.name!r} to the 'model' dependencies in pyproject.toml and run 'make setup'"
+        advice = f"add the package that has {error.name!r} to the extra 'model' in pyproject.toml, then 'make setup'"
         message = f"needs the module {error.name!r}, which is not installed"
         raise ArtefactError(Fault(message, place, advice=advice)) from error
     except (pickle.UnpicklingError, AttributeError, ImportError, ValueError, TypeError, EOFError) as error:

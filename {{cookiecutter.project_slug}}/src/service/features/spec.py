@@ -22,7 +22,7 @@ class _Feature(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     """The column's name in the training frame and the key in a request: any text."""
     description: str = ""
-    """What the feature means; shown in the API documentation and on forms."""
+    """What the feature means; shown in the API documentation."""
     unit: str = ""
     """Unit of measurement."""
     optional: bool = False
@@ -61,7 +61,7 @@ class FloatFeature(_Ranged):
     default: float | None = None
     """Value when a request leaves the feature out."""
     example: float | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
 
 class IntFeature(_Ranged):
@@ -75,7 +75,7 @@ class IntFeature(_Ranged):
     default: Int64 | None = None
     """Value when a request leaves the feature out."""
     example: Int64 | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
 
 class BoolFeature(_Feature):
@@ -85,7 +85,7 @@ class BoolFeature(_Feature):
     default: bool | None = None
     """Value when a request leaves the feature out."""
     example: bool | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
 
 class CategoryFeature(_Feature):
@@ -97,7 +97,7 @@ class CategoryFeature(_Feature):
     default: StrictStr | StrictInt | None = None
     """Value when a request leaves the feature out."""
     example: StrictStr | StrictInt | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
     @field_validator("values", mode="before")
     @classmethod
@@ -127,7 +127,7 @@ class StringFeature(_Feature):
     default: str | None = None
     """Value when a request leaves the feature out."""
     example: str | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
 
 class DatetimeFeature(_Ranged):
@@ -141,7 +141,7 @@ class DatetimeFeature(_Ranged):
     default: datetime | None = None
     """Value when a request leaves the feature out."""
     example: datetime | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
     @field_validator("min", "max", "default", "example")
     @classmethod
@@ -162,7 +162,7 @@ class VectorFeature(_Feature):
     default: tuple[float, ...] | None = None
     """Value when a request leaves the feature out."""
     example: tuple[float, ...] | None = None
-    """A typical value, for the documentation and the forms."""
+    """A typical value, for the documentation."""
 
     @field_validator("default", "example")
     @classmethod

@@ -122,9 +122,9 @@ def _rule(kind: str, context: Mapping[str, Any], feature: Feature) -> tuple[str,
         case "missing":
             return "required", "is required"
         case "greater_than_equal":
-            return "min", f"must be at least {context['ge']}{unit}"
+            return "min", f"must be at least {_bound(context['ge'])}{unit}"
         case "less_than_equal":
-            return "max", f"must be at most {context['le']}{unit}"
+            return "max", f"must be at most {_bound(context['le'])}{unit}"
         case _ if isinstance(feature, CategoryFeature):
             return "values", f"must be one of {listed(map(repr, feature.values))}" + (
                 " or null" if feature.optional else ""
@@ -137,6 +137,10 @@ def _rule(kind: str, context: Mapping[str, Any], feature: Feature) -> tuple[str,
             return "length", f"must have exactly {feature.length} elements"
         case _:
             return "type", f"must be {TYPE_WORDS[feature.type]}" + (" or null" if feature.optional else "")
+
+
+def _bound(value: Any) -> str:
+    return str(value).removesuffix(".0")
 
 
 TYPE_WORDS = {

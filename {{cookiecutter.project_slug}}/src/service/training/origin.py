@@ -56,7 +56,9 @@ def model_libraries(project: str) -> dict[str, str]:
         required = [Requirement(line) for line in requires(project) or ()]
     except PackageNotFoundError:
         required = []
-    names |= {item.name for item in required if item.marker and item.marker.evaluate({"extra": "model"})}
+    always = {item.name for item in required if item.marker is None or item.marker.evaluate({"extra": ""})}
+    with_extra = {item.name for item in required if item.marker is None or item.marker.evaluate({"extra": "model"})}
+    names |= with_extra - always
     return {name: found for name in sorted(names) if (found := _version(name))}
 
 

@@ -57,7 +57,7 @@ def test_every_format_gives_the_answers_that_requests_get(
     assert (result.rows, result.failed) == (3, 1)
     assert [row["prediction"] or None for row in rows] == ["yes", "no", None]
     assert [row["note"] for row in rows] == ["kept", "", "bad"]
-    assert "floor area must be at most 900.0 m2" in rows[2]["error"]
+    assert "floor area must be at most 900 m2" in rows[2]["error"]
     assert "colour must be one of" in rows[2]["error"]
     request = {name: ROWS[0][name] for name in ("floor area", "lift", "class", "colour")}
     answer = json.loads(core.predict(json.dumps(request).encode()))
