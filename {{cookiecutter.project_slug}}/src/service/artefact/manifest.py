@@ -51,6 +51,43 @@ class Reproduction(_Part):
     """What changed since, where the models differ."""
 
 
+PYTHON_ENGINE = "preprocessor.joblib -> model.joblib"
+"""The engine that is no compiled one: the user's objects as they are."""
+
+
+class EngineCandidate(_Part):
+    """One way to answer requests, and what became of it."""
+
+    name: str
+    """Its stages: `columns` is preprocessing compiled to numpy, the joblib files are the user's objects."""
+    verdict: Literal["serves", "slower", "refused", "unproved"]
+    """`refused` has no compiled form; `unproved` has one that parts from the Python objects somewhere."""
+    why: str
+    largest_difference: float | None = None
+    """Of a probability, or of a number relative to its size, from what the Python objects answer."""
+    rows: int = 0
+    """Rows that it was compared on."""
+    microseconds_1_row: float | None = None
+    """One call on the machine that trained it: to compare candidates by, no promise for another machine."""
+    microseconds_64_rows: float | None = None
+
+
+class EngineRecord(_Part):
+    """Which engine answers requests, and which others were tried."""
+
+    serves: str = PYTHON_ENGINE
+    tolerance: float | None = None
+    """The largest difference that was let pass; None where nothing was compiled."""
+    candidates: tuple[EngineCandidate, ...] = ()
+    files: tuple[str, ...] = ()
+    """Files of the artefact that the engine is read from."""
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether any stage is compiled."""
+        return self.serves != PYTHON_ENGINE
+
+
 class Manifest(_Part):
     """Everything there is to know about a model version without loading it."""
 
@@ -76,6 +113,8 @@ class Manifest(_Part):
     """On the held-out rows."""
     baseline: dict[str, float | None]
     """The same metrics of a model that ignores the features."""
+    engine: EngineRecord = EngineRecord()
+    """How requests are answered, and what else was tried."""
     origin: Origin
     reproduction: Reproduction
     files: dict[str, FileDigest]

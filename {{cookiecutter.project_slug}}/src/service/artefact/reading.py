@@ -4,11 +4,12 @@ import io
 import json
 import pickle
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import joblib
 from pydantic import ValidationError
 
 from service.artefact.manifest import FORMAT, FileDigest, Manifest
@@ -30,17 +31,35 @@ class GoldenRow:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A model version in memory."""
+    """A model version in memory, verified; its Python objects are unpickled when they are first asked for."""
 
     manifest: Manifest
     schema: ModelSchema
-    preprocessor: Any
-    model: Any
     golden: tuple[GoldenRow, ...]
+    files: Mapping[str, bytes]
+    """The content of every file that the manifest names."""
+
+    @cached_property
+    def preprocessor(self) -> Any:
+        """The fitted Preprocessor.
+
+        Raises:
+            ArtefactError: it cannot be unpickled here.
+        """
+        return _unpickle(self.manifest.version, PREPROCESSOR, self.files)
+
+    @cached_property
+    def model(self) -> Any:
+        """The fitted model.
+
+        Raises:
+            ArtefactError: it cannot be unpickled here.
+        """
+        return _unpickle(self.manifest.version, MODEL, self.files)
 
 
 def read_artefact(folder: Path, project: str) -> Artefact:
-    """Verify a version's files and load them.
+    """Verify a version's files and read them; nothing is unpickled yet.
 
     Args:
         folder: the version's folder.
@@ -57,8 +76,7 @@ def read_artefact(folder: Path, project: str) -> Artefact:
     contents = verified_files(folder, manifest)
     golden = tuple(GoldenRow(**row) for row in json.loads(contents[GOLDEN]))
     schema = ModelSchema.from_bytes(contents[SCHEMA])
-    preprocessor, model = _unpickle(folder, PREPROCESSOR, contents), _unpickle(folder, MODEL, contents)
-    return Artefact(manifest, schema, preprocessor, model, golden)
+    return Artefact(manifest, schema, golden, contents)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -108,8 +126,11 @@ def verified_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     return contents
 
 
-def _unpickle(folder: Path, name: str, contents: dict[str, bytes]) -> Any:
-    place = f"{folder.name}/{name}"
+def _unpickle(version: str, name: str, contents: Mapping[str, bytes]) -> Any:
+    # Imported here, because a service with a compiled model unpickles nothing.
+    import joblib
+
+    place = f"{version}/{name}"
     try:
         with warnings.catch_warnings():
             # The golden rows tell whether another library version matters; a warning for each estimator does not.

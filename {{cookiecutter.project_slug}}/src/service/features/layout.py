@@ -4,13 +4,14 @@ Training data and requests reach the Preprocessor through the same two functions
 come out differently: a number is float64 in both, a missing value NaN (or None, or NaT) in both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from service.features.columns import Columns as Columns
 from service.features.spec import (
     BoolFeature,
     CategoryFeature,
@@ -23,9 +24,6 @@ from service.features.spec import (
     VectorFeature,
     as_utc,
 )
-
-Columns = Mapping[str, Sequence[Any]]
-"""Values by feature name; None is missing."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from service.features.spec import FeatureDraft, FeatureSpec
 from service.inference.predictor import Predictions
 from service.inference.served_model import ServedModel, replay
 from service.settings import CONFIG_FILE, Settings
+from service.training.compilation.candidates import Compilation, compile_model, uncompiled_record
 from service.training.evaluation import (
     Evaluation,
     Importance,
@@ -38,7 +39,7 @@ from service.training.hooks import LOADER_FILE, Hooks, load_hooks
 from service.training.origin import data_digest, git_commit, origin, reproduction
 from service.training.report import Report, ReportContext, profile_features, render_report
 
-STAGES = 6
+STAGES = 7
 """How often `train` calls `on_stage`."""
 
 
@@ -117,16 +118,21 @@ def train(
     fitted = fit(hooks, data.split, data.spec, data.layout, settings.training.seed)
     on_stage("Evaluate on the held-out rows")
     judged = _judge(fitted, data.split)
+    schema = ModelSchema(data.spec, data.layout.as_json(), fitted.classes, fitted.label_form)
+    on_stage("Compile")
+    compilation = _compile(fitted, data.split, schema, settings)
     on_stage("Measure the features' importance")
     importance = _importance(fitted, data.split, judged, settings.training.seed)
     on_stage("Write the report and the model")
     objects = {PREPROCESSOR: pickled(fitted.preprocessor, "Preprocessor"), MODEL: pickled(fitted.model, "train_model")}
-    schema = ModelSchema(data.spec, data.layout.as_json(), fitted.classes, fitted.label_form)
     manifest = _manifest(run, settings, data, fitted, judged, objects)
+    manifest = manifest.model_copy(update={"engine": compilation.record})
     golden = _proved_golden_rows(data.split, settings, ServedModel(manifest, schema, fitted.predictor, None))
+    replay(ServedModel(manifest, schema, compilation.predictor, None), golden)
     seconds = (clock() - run.started).total_seconds()
     report = render_report(_report_context(manifest, settings, data, judged, importance, len(golden), seconds))
     store = ArtefactStore(settings.model_directory)
+    objects |= compilation.files
     files = artefact_files(schema, objects, golden, _documents(settings, judged.evaluation, report))
     manifest = write_artefact(store, manifest, files)
     return Trained(manifest, store.path(run.version), judged.evaluation)
@@ -140,6 +146,12 @@ def _checked(draft: FeatureDraft, frame: Any, settings: Settings) -> _Data:
     check_frame(frame, spec, settings.id_name)
     layout = FrameLayout.of(frame, spec)
     return _Data(spec, frame, layout, split_frame(frame, spec, layout, settings.training))
+
+
+def _compile(fitted: Fitted, split: Split, schema: ModelSchema, settings: Settings) -> Compilation:
+    if not settings.training.compile:
+        return Compilation(uncompiled_record("training.compile is off"), {}, fitted.predictor)
+    return compile_model(fitted, split, schema, settings.training.compile_tolerance)
 
 
 def _judge(fitted: Fitted, split: Split) -> _Judged:

@@ -1,0 +1,137 @@
+"""A fitted estimator as data: which compiled forms there are for it, the likely fastest first."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import linear_model as lm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC, LinearSVR
+
+from service.artefact.schema import ModelSchema
+from service.inference.engine.estimators import Estimator
+from service.inference.engine.heads import Head, Kind
+from service.inference.engine.linear import Linear
+from service.inference.outputs import class_indices
+from service.training.compilation.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class CompiledEstimator:
+    """A compiled form of an estimator."""
+
+    name: str
+    """What does the work: `numpy`, `onnx`, ..."""
+    estimator: Estimator
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What it keeps beside the engine's own files."""
+    thresholds: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    """Values of each column of the matrix at which the answer may jump."""
+
+
+Compiler = Callable[[Any], CompiledEstimator]
+
+
+def compile_estimator(model: Any) -> CompiledEstimator:
+    """The compiled form of a fitted estimator.
+
+    Raises:
+        Refusal: there is none.
+    """
+    from service.training.compilation.boosters import BOOSTERS
+    from service.training.compilation.trees import TREES
+
+    kind = type(model)
+    place = f"{kind.__module__}.{kind.__name__}"
+    if kind is Pipeline:
+        raise Refusal("the model is a Pipeline: move its transformers into Preprocessor")
+    compiler = {**LINEAR, **TREES}.get(kind) or BOOSTERS.get(place)
+    if compiler is None:
+        raise Refusal(f"the model ({place}) has no compiled form")
+    outputs = getattr(model, "n_outputs_", 1)
+    if outputs != 1:
+        raise Refusal(f"{kind.__name__} has {outputs} outputs")
+    return compiler(model)
+
+
+def class_order(model: Any, schema: ModelSchema) -> NDArray[np.intp] | None:
+    """Position in the schema's classes of each class of the model; None for regression."""
+    if not schema.classes:
+        return None
+    return class_indices(np.asarray(model.classes_), model, schema.classes, schema.label_form)
+
+
+def _linear(model: Any, head: Head) -> CompiledEstimator:
+    coefficients = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
+    if coefficients.shape[0] > 1 and head.kind in ("value", "exp"):
+        raise Refusal(f"{type(model).__name__} has several outputs")
+    intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), coefficients.shape[:1])
+    return CompiledEstimator("numpy", Linear(coefficients, intercept.copy(), head))
+
+
+def _regression(kind: Kind) -> Compiler:
+    return lambda model: _linear(model, Head(kind))
+
+
+def _margins(model: Any) -> CompiledEstimator:
+    """Classifiers without probabilities."""
+    return _linear(model, Head("margin"))
+
+
+def _logistic(model: Any) -> CompiledEstimator:
+    return _linear(model, Head("sigmoid" if len(model.classes_) == 2 else "softmax"))
+
+
+def _one_against_rest(model: Any) -> CompiledEstimator:
+    return _linear(model, Head("sigmoid" if len(model.classes_) == 2 else "ovr"))
+
+
+def _stochastic(model: Any) -> CompiledEstimator:
+    if model.loss == "log_loss":
+        return _one_against_rest(model)
+    if hasattr(model, "predict_proba"):
+        raise Refusal(f"SGDClassifier(loss={model.loss!r}) has probabilities of its own kind")
+    return _margins(model)
+
+
+def _generalised(model: Any) -> CompiledEstimator:
+    links = {"LogLink": Head("exp"), "IdentityLink": Head("value")}
+    link = type(model._base_loss.link).__name__
+    if link not in links:
+        raise Refusal(f"{type(model).__name__} has the link {link}")
+    return _linear(model, links[link])
+
+
+LINEAR: dict[type, Compiler] = {
+    lm.LogisticRegression: _logistic,
+    lm.LogisticRegressionCV: _logistic,
+    LinearDiscriminantAnalysis: _logistic,
+    lm.SGDClassifier: _stochastic,
+    **dict.fromkeys((lm.RidgeClassifier, lm.RidgeClassifierCV, lm.Perceptron, LinearSVC), _margins),
+    **dict.fromkeys(
+        (
+            lm.LinearRegression,
+            lm.Ridge,
+            lm.RidgeCV,
+            lm.Lasso,
+            lm.LassoCV,
+            lm.LassoLars,
+            lm.ElasticNet,
+            lm.ElasticNetCV,
+            lm.Lars,
+            lm.BayesianRidge,
+            lm.ARDRegression,
+            lm.HuberRegressor,
+            lm.TheilSenRegressor,
+            lm.SGDRegressor,
+            lm.QuantileRegressor,
+            lm.OrthogonalMatchingPursuit,
+            LinearSVR,
+        ),
+        _regression("value"),
+    ),
+    **dict.fromkeys((lm.PoissonRegressor, lm.GammaRegressor, lm.TweedieRegressor), _generalised),
+}
