@@ -27,6 +27,11 @@ def test_its_own_tests_pass(starter: str, installed: Callable[[str], Path]) -> N
     make(installed(starter), "test")
 
 
+@pytest.mark.slow
+def test_the_slow_tests_of_its_machinery_pass(installed: Callable[[str], Path]) -> None:
+    make(installed("penguins"), "test-all", "ARGS=-m slow")
+
+
 @pytest.mark.parametrize("starter", others)
 def test_the_tests_of_its_own_hooks_pass(starter: str, installed: Callable[[str], Path]) -> None:
     make(installed(starter), "test", "ARGS=tests/model tests/service/test_project.py")

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from service.errors import Fault, ServiceError
 from service.settings import load_settings
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 features_app = typer.Typer(help="Work with `features.yaml`.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
+model_app = typer.Typer(help="Look at trained models.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
 out, err = Console(), Console(stderr=True)
 
 
@@ -34,12 +38,20 @@ def main() -> None:
 
 
 @app.command()
-def train(rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None) -> None:
+def train(
+    rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None,
+    compile_model: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the model; wins over config.yaml.")
+    ] = None,
+) -> None:
     """Train a model by the hooks in `src/model`, evaluate it, and make it the current version."""
     from service.training.pipeline import STAGES
     from service.training.pipeline import train as run
 
     settings = load_settings()
+    if compile_model is not None:
+        training = settings.training.model_copy(update={"compile": compile_model})
+        settings = settings.with_training(training)
     with _progress(STAGES) as on_stage:
         trained = run(settings, n_rows=rows, on_stage=on_stage)
     headline = trained.evaluation.headline
@@ -47,6 +59,7 @@ def train(rows: Annotated[int | None, typer.Option(help="Load at most this many 
     for name, value in trained.manifest.metrics.items():
         mark = " <-" if name == headline.name else ""
         out.print(f"  {name:<18} {_number(value)}   always guessing: {_number(trained.manifest.baseline[name])}{mark}")
+    out.print(f"Engine: {trained.manifest.engine.serves}", highlight=False)
     reproduction = trained.manifest.reproduction
     if reproduction.of:
         out.print(
@@ -86,7 +99,7 @@ def predict(
         SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn(), console=err
     ) as progress:
         task = progress.add_task("", total=None)
-        core = Core(served, settings.api.max_batch_rows)
+        core = Core(served, settings.api)
         result = predict_file(core, file, target, on_rows=lambda rows: progress.advance(task, rows))
     words = f"{result.target}: {result.rows:,} rows, {result.failed:,} with an error"
     out.print(f"[bold green]Wrote[/] {words}", soft_wrap=True)
@@ -137,6 +150,27 @@ def infer(
         out.print(f"[bold green]Wrote[/] {_relative(settings.features_file)}: read it through, then run: make check")
     else:
         sys.stdout.write(text)
+
+
+@model_app.command("explain-engine")
+def explain_engine(
+    version: Annotated[str | None, typer.Argument(help="A version; the one that is served by default.")] = None,
+) -> None:
+    """Say how a model answers requests: what was tried, why it was refused, how far it differed, how fast it is."""
+    from service.artefact.reading import read_manifest
+    from service.artefact.store import ArtefactStore
+
+    settings = load_settings()
+    folder = ArtefactStore(settings.model_directory).path(version or settings.artefacts.version)
+    manifest = read_manifest(folder)
+    table = Table("Engine", "Verdict", "Largest difference", "Rows", "us, 1 row", "us, 64 rows", "Why")
+    for one in manifest.engine.candidates:
+        numbers = (one.largest_difference, one.rows, one.microseconds_1_row, one.microseconds_64_rows)
+        shown = ("" if number is None else f"{number:,.2g}" if number < 1 else f"{number:,.0f}" for number in numbers)
+        style = {"serves": "bold green", "slower": "", "refused": "dim", "unproved": "red"}[one.verdict]
+        table.add_row(escape(one.name), one.verdict, *shown, escape(one.why), style=style)
+    out.print(f"Model {manifest.version} is served by: [bold]{escape(manifest.engine.serves)}[/]", highlight=False)
+    out.print(table)
 
 
 @app.command()

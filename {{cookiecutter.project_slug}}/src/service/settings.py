@@ -36,6 +36,10 @@ class TrainingSettings(Section):
     """Seed of the split, of `random` and of `numpy.random` while the hooks run."""
     golden_rows: int = Field(20, ge=1, le=1000)
     """Rows stored with their predictions, replayed whenever the model is loaded."""
+    compile: bool = True
+    """Whether to rewrite the model as a compiled engine, which serves only if it is proved equal."""
+    compile_tolerance: float = Field(1e-9, ge=0, le=1e-3)
+    """Largest difference of a probability (or of a number, relative to its size) between the two."""
 
 
 class ArtefactSettings(Section):
@@ -65,6 +69,8 @@ class ApiSettings(Section):
     """Most rows in one request to `/predict/batch`; more are answered 413."""
     max_concurrency: int = Field(256, ge=1)
     """Requests in work per process; one more is answered 429 with `Retry-After`. Health and metrics are exempt."""
+    timeout_seconds: float = Field(30, gt=0)
+    """Time that a request may wait for the model; after it, the answer is 503 and nothing is computed."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose web pages may call this service; none by default."""
     shutdown_seconds: int = Field(30, ge=1)
@@ -115,6 +121,10 @@ class Settings(Section):
                 "set SERVICE__API__KEYS (several are separated by commas)"
             )
         return self
+
+    def with_training(self, training: TrainingSettings) -> "Settings":
+        """The same settings with others for training."""
+        return self.model_copy(update={"training": training})
 
     @property
     def root(self) -> Path:

@@ -19,7 +19,7 @@ from service.api.app import create_app
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
 from service.inference.served_model import ServedModel, load_served_model
-from service.settings import Settings, load_settings
+from service.settings import ApiSettings, Settings, load_settings
 from service.training.hooks import Hooks
 from service.training.pipeline import train
 
@@ -140,7 +140,7 @@ def served(settings: Settings) -> ServedModel:
 @pytest.fixture
 def core(served: ServedModel) -> Core:
     """A core that answers with the trained model."""
-    return Core(served, max_batch_rows=50)
+    return Core(served, ApiSettings(max_batch_rows=50))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 """This very project: it trains, loads, and answers its own example, as any project does that `service check` passes."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.api.app import create_app
+from service.artefact.reading import read_artefact
 from service.features.examples import example_row
 from service.settings import load_settings
 from service.training.pipeline import train
@@ -14,26 +16,32 @@ from service.training.pipeline import train
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+@dataclass(frozen=True)
+class Project:
     """The service with a model that was trained just now, in a folder of its own."""
+
+    client: TestClient
+    classes: tuple[str, ...]
+    example: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Train the project and load its model."""
     models = tmp_path_factory.mktemp("model_bin")
     settings = load_settings(ROOT, {"SERVICE__ARTEFACTS__DIRECTORY": str(models)})
-    train(settings)
-    return TestClient(create_app(settings))
+    schema = read_artefact(train(settings).folder, settings.name).schema
+    return Project(TestClient(create_app(settings)), schema.classes, example_row(schema.spec))
 
 
-def test_the_project_answers_its_own_example(client: TestClient) -> None:
-    core = client.app.state.core  # type: ignore[attr-defined]
-    example = example_row(core.served.schema.spec)
-    answer = client.post("/predict", json=example)
+def test_the_project_answers_its_own_example(project: Project) -> None:
+    answer = project.client.post("/predict", json=project.example)
     assert answer.status_code == 200, answer.text
-    classes = core.served.schema.classes
-    assert answer.json()["prediction"] in classes if classes else isinstance(answer.json()["prediction"], float)
+    prediction = answer.json()["prediction"]
+    assert prediction in project.classes if project.classes else isinstance(prediction, float)
 
 
-def test_a_batch_of_one_answers_as_a_single_row_does(client: TestClient) -> None:
-    example = example_row(client.app.state.core.served.schema.spec)  # type: ignore[attr-defined]
-    single = client.post("/predict", json=example).json()
-    batch = client.post("/predict/batch", json=[example]).json()["predictions"][0]
-    assert json.dumps(batch["prediction"]) == json.dumps(single["prediction"])
+def test_a_batch_of_one_answers_as_a_single_row_does(project: Project) -> None:
+    single = project.client.post("/predict", json=project.example).json()
+    batch = project.client.post("/predict/batch", json=[project.example]).json()["predictions"][0]
+    assert batch["prediction"] == pytest.approx(single["prediction"])

@@ -8,8 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from service.api import docs, errors, metrics, openapi, routes
+from service.api.hot_route import HotRoute
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
@@ -20,16 +22,27 @@ from service.settings import Settings, load_settings
 PROTECTED = ("/predict", "/predict/batch", "/model")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application of the project in the current folder, with its model loaded.
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """The service of the project in the current folder, with its model loaded.
 
     Raises:
         ServiceError: the configuration or the model cannot be used.
     """
     settings = settings or load_settings()
+    app = create_api(settings)
+    keys = [key.get_secret_value() for key in settings.api.keys]
+    return HotRoute(app, app.state.core, keys, settings.api.max_body_bytes)
+
+
+def create_api(settings: Settings) -> FastAPI:
+    """The application without the hot route.
+
+    Raises:
+        ServiceError: the configuration or the model cannot be used.
+    """
     folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
     served = load_served_model(folder, settings.name, settings.id_name)
-    core = Core(served, settings.api.max_batch_rows, observers=[metrics.count_predictions])
+    core = Core(served, settings.api, observers=[metrics.count_prediction])
     app = FastAPI(
         title=settings.title or settings.name,
         summary=settings.description,

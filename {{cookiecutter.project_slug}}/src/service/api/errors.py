@@ -38,8 +38,13 @@ async def validation_error_handler(request: Request, error: Exception) -> Respon
 
 async def unexpected_error_handler(request: Request, error: Exception) -> Response:
     """A defect of the service; the log has its traceback."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _response(Problem(500, "internal-error", "Internal error", "The service failed; its log says why."))
+    return _response(unexpected_problem(request.method, request.url.path, error))
+
+
+def unexpected_problem(method: str, path: str, error: Exception) -> Problem:
+    """The problem to answer a defect with, which is logged."""
+    logger.error("%s %s failed", method, path, exc_info=error)
+    return Problem(500, "internal-error", "Internal error", "The service failed; its log says why.")
 
 
 def _response(problem: Problem) -> Response:

@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.inference.predictor import Predictions
+from service.inference.predictor import Answer
 from service.inference.served_model import ServedModel
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,10 +50,17 @@ def exposition() -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def count_predictions(served: ServedModel, predictions: Predictions) -> None:
-    """Count the classes of some answers."""
-    for value in predictions.values:
-        PREDICTIONS.labels(value if isinstance(value, str) else "").inc()
+def count_prediction(served: ServedModel, answer: Answer) -> None:
+    """Count an answer under its class."""
+    value = answer.value if isinstance(answer.value, str) else ""
+    counter = _counters.get(value)
+    if counter is None:
+        counter = _counters[value] = PREDICTIONS.labels(value)
+    counter.inc()
+
+
+_counters: dict[str, Counter] = {}
+"""Counters by class: finding one by its labels takes longer than counting."""
 
 
 def announce_model(served: ServedModel) -> None:
@@ -72,6 +79,23 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+class RouteMetrics:
+    """Counts and times the requests of one route, with its counters at hand."""
+
+    def __init__(self, method: str, route: str) -> None:
+        self._labels = (method, route)
+        self._latency = LATENCY.labels(method, route)
+        self._by_status: dict[int, Counter] = {}
+
+    def answered(self, status: int, seconds: float) -> None:
+        """Count an answer."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = REQUESTS.labels(*self._labels, str(status))
+        counter.inc()
+        self._latency.observe(seconds)
 
 
 class RequestMetrics:

@@ -27,6 +27,7 @@ PROBLEMS = {
     422: "The request breaks a rule of the model's features.",
     429: "Too many requests are in work; `Retry-After` says when to try again.",
     500: "The model or the service failed.",
+    503: "The service is overloaded: the request waited too long and was not computed.",
 }
 
 

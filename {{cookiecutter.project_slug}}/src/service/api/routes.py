@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.metrics import exposition
 from service.inference.core import Core
-from service.inference.problems import Problem
+from service.inference.problems import not_json
 
 JSON = "application/json"
-_one_at_a_time = CapacityLimiter(1)
-"""The model is called by one thread at a time: it never runs beside itself, and the event loop is always free."""
 
 
 async def predict(request: Request) -> Response:
@@ -21,7 +19,7 @@ async def predict(request: Request) -> Response:
     What may be sent, and what comes back, follows from the model that is served.
     """
     body = await _json_body(request)
-    return Response(await to_thread.run_sync(_core(request).predict, body, limiter=_one_at_a_time), media_type=JSON)
+    return Response(await _core(request).predict(body), media_type=JSON)
 
 
 async def predict_batch(request: Request) -> Response:
@@ -30,9 +28,7 @@ async def predict_batch(request: Request) -> Response:
     A row that breaks a rule is answered by its own error, and the others all the same.
     """
     body = await _json_body(request)
-    return Response(
-        await to_thread.run_sync(_core(request).predict_batch, body, limiter=_one_at_a_time), media_type=JSON
-    )
+    return Response(await _core(request).predict_batch(body), media_type=JSON)
 
 
 async def model(request: Request) -> JSONResponse:
@@ -68,8 +64,6 @@ async def _json_body(request: Request) -> bytes:
     Raises:
         Problem: it says that it is something else.
     """
-    media_type = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
-    if media_type != JSON:
-        detail = f"Send the header 'Content-Type: {JSON}'."
-        raise Problem(415, "unsupported-media-type", "The body must be JSON", detail)
+    if request.headers.get("content-type", JSON).split(";")[0].strip().lower() != JSON:
+        raise not_json()
     return await request.body()

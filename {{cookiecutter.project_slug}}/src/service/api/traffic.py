@@ -7,7 +7,7 @@ from http import HTTPStatus
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.inference.problems import Problem
+from service.inference.problems import Problem, body_too_large, no_api_key, too_many_requests
 
 PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Paths that no limit and no key applies to: who watches the service must see it when it is busy."""
@@ -23,6 +23,11 @@ async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: S
     await send({"type": "http.response.body", "body": body})
 
 
+def is_key(sent: bytes, keys: Sequence[bytes]) -> bool:
+    """Whether what was sent is one of the keys; all are compared, so that the time does not tell how near it was."""
+    return sum(hmac.compare_digest(sent, key) for key in keys) > 0
+
+
 class ConcurrencyLimit:
     """Answers 429 when more than `limit` requests are in work."""
 
@@ -35,9 +40,7 @@ class ConcurrencyLimit:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self.app(scope, receive, send)
         elif self.in_work >= self.limit:
-            detail = f"{self.limit} requests are in work: try again in a second."
-            problem = Problem(429, "too-many-requests", "Too many requests", detail, headers={"retry-after": "1"})
-            await send_problem(problem, scope, receive, send)
+            await send_problem(too_many_requests(self.limit), scope, receive, send)
         else:
             self.in_work += 1
             try:
@@ -60,18 +63,12 @@ class ApiKeys:
         if scope["type"] != "http" or scope["path"] not in self.paths or self._is_allowed(scope):
             await self.app(scope, receive, send)
         else:
-            detail = "Send one of the service's keys in the header X-API-Key."
-            headers = {"www-authenticate": "X-API-Key"}
-            await send_problem(
-                Problem(401, "no-api-key", "No valid API key", detail, headers=headers), scope, receive, send
-            )
+            await send_problem(no_api_key(), scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
         if not self.keys or scope["method"] == "OPTIONS":
             return True
-        sent = next((value for name, value in scope["headers"] if name == self.HEADER), b"")
-        # Every key is compared, so that the time taken does not tell which one was nearly right.
-        return sum(hmac.compare_digest(sent, key) for key in self.keys) > 0
+        return is_key(next((value for name, value in scope["headers"] if name == self.HEADER), b""), self.keys)
 
 
 class BodyLimit:
@@ -93,7 +90,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.limit:
-                raise self._problem()
+                raise body_too_large(self.limit)
             return message
 
         async def watched(message: Message) -> None:
@@ -103,7 +100,7 @@ class BodyLimit:
 
         try:
             if self._announced(scope) > self.limit:
-                raise self._problem()
+                raise body_too_large(self.limit)
             await self.app(scope, counted, watched)
         except Problem as problem:
             if started or problem.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -113,7 +110,3 @@ class BodyLimit:
     def _announced(self, scope: Scope) -> int:
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         return int(length) if length.isdigit() else 0
-
-    def _problem(self) -> Problem:
-        detail = f"The body has more than {self.limit} bytes: split it."
-        return Problem(413, "body-too-large", "The body is too large", detail, headers={"connection": "close"})

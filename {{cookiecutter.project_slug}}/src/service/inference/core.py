@@ -3,83 +3,96 @@
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from service.inference.predictor import Predictions, predict_each
+from service.inference.batching import MicroBatcher
+from service.inference.predictor import Answer, predict_each
 from service.inference.problems import Problem, invalid_request, model_failed, refused_by_model
 from service.inference.served_model import Row, ServedModel
+from service.inference.stamps import Stamps
+from service.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
 
-Observer = Callable[[ServedModel, Predictions], None]
+Observer = Callable[[ServedModel, Answer], None]
 """Told of every answered row; what it raises is logged and changes no answer."""
+
+
+def nobody_hangs_up() -> bool:
+    """For callers that cannot go away."""
+    return False
 
 
 class Core:
     """Answers requests with the model that is served at the moment.
 
-    Calls are safe from several threads: each takes the served model once and stays with it.
+    Calls are made from one event loop; each takes the served model once and stays with it.
     """
 
-    def __init__(
-        self,
-        served: ServedModel,
-        max_batch_rows: int,
-        *,
-        observers: Iterable[Observer] = (),
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        new_id: Callable[[], str] = lambda: str(uuid4()),
-    ) -> None:
-        self.served = served
-        self._max_batch_rows = max_batch_rows
+    def __init__(self, served: ServedModel, limits: ApiSettings, *, observers: Iterable[Observer] = ()) -> None:
+        self._limits = limits
         self._observers = tuple(observers)
-        self._clock = clock
-        self._new_id = new_id
+        self._stamps = Stamps()
+        self.serve(served)
 
-    def predict(self, body: bytes) -> bytes:
+    def serve(self, served: ServedModel) -> None:
+        """Answer with this model from now on."""
+        self.served = served
+        self._batcher = MicroBatcher(served, self._limits.max_concurrency, self._limits.timeout_seconds)
+        self._provenance = _provenance(served)
+
+    async def predict(self, body: bytes, is_gone: Callable[[], bool] = nobody_hangs_up) -> bytes:
         """Answer one JSON object of features.
+
+        Args:
+            body: the object.
+            is_gone: whether the caller has hung up, so that nothing needs to be computed.
 
         Raises:
             Problem: the request breaks a rule, or the model cannot answer it.
         """
-        served = self.served
+        served, batcher, provenance = self.served, self._batcher, self._provenance
         row = served.row(body)
-        answer = self._answer(served, row, self._predict(served, [row])[0])
-        return orjson.dumps({**answer, **self._provenance(served)})
+        answer = self._document(served, row, await batcher.submit(row, is_gone))
+        return b"%b%b%b" % (orjson.dumps(answer)[:-1], provenance, self._timestamp())
 
-    def predict_batch(self, body: bytes) -> bytes:
+    async def predict_batch(self, body: bytes) -> bytes:
         """Answer a JSON list of objects; a row that fails is answered by its problem and fails alone.
 
         Raises:
             Problem: the body is not a list, or has too many rows.
         """
-        served = self.served
-        answers = self.answer_rows(served, self._rows(served, body))
+        served, batcher, provenance = self.served, self._batcher, self._provenance
+        answers = await batcher.run(partial(self._answer_batch, served, body))
         failed = sum("error" in answer for answer in answers)
-        return orjson.dumps({"predictions": answers, "failed": failed, **self._provenance(served)})
+        document = orjson.dumps({"predictions": answers, "failed": failed})
+        return b"%b%b%b" % (document[:-1], provenance, self._timestamp())
 
     def answer_rows(self, served: ServedModel, rows: Sequence[Row | Problem]) -> list[dict[str, Any]]:
         """One answer for each row: its prediction, or its problem under the key `error`."""
-        predicted = iter(self._predict(served, [row for row in rows if isinstance(row, Row)]))
+        valid = [row for row in rows if isinstance(row, Row)]
+        predicted = iter(predict_each(served.predictor, served.columns(valid)) if valid else ())
         answers: list[dict[str, Any]] = []
         for row in rows:
             try:
                 if isinstance(row, Problem):
                     raise row
-                answers.append(self._answer(served, row, next(predicted)))
+                answers.append(self._document(served, row, next(predicted)))
             except Problem as problem:
                 answers.append({"error": problem.as_json()})
         return answers
 
+    def _answer_batch(self, served: ServedModel, body: bytes) -> list[dict[str, Any]]:
+        return self.answer_rows(served, self._rows(served, body))
+
     def _rows(self, served: ServedModel, body: bytes) -> Sequence[Row | Problem]:
-        """The rows of a batch, each valid or with its problem; all at once if none is invalid."""
-        limit = self._max_batch_rows
+        """The rows of a batch, each valid or with its problem."""
+        limit = self._limits.max_batch_rows
         try:
             items = _ROWS.validate_json(body)
         except ValidationError as error:
@@ -93,51 +106,55 @@ class Core:
             raise Problem(413, "too-many-rows", "Too many rows", detail)
         return [served.row_or_problem(to_json(item, inf_nan_mode="constants")) for item in items]
 
-    def _predict(self, served: ServedModel, rows: Sequence[Row]) -> list[Predictions | Exception]:
-        if not rows:
-            return []
-        answers = predict_each(served.predictor, served.columns(rows))
-        for answer in answers:
-            if isinstance(answer, Predictions):
-                self._observe(served, answer)
-        return answers
+    def _document(self, served: ServedModel, row: Row, answered: Answer | Exception) -> dict[str, Any]:
+        """The answer to one row, without what all rows share.
 
-    def _observe(self, served: ServedModel, answer: Predictions) -> None:
+        Raises:
+            Problem: the model could not answer it.
+        """
+        if isinstance(answered, Exception):
+            raise _problem(served, answered)
+        self._observe(served, answered)
+        document: dict[str, Any] = {"prediction": answered.value}
+        if answered.probabilities is not None:
+            document["probabilities"] = dict(zip(served.schema.classes, answered.probabilities, strict=True))
+        document["prediction_id"] = self._stamps.new_id()
+        if row.entity_id is not None and served.id_name is not None:
+            document[served.id_name] = row.entity_id
+        return document
+
+    def _observe(self, served: ServedModel, answer: Answer) -> None:
         for observer in self._observers:
             try:
                 observer(served, answer)
             except Exception:
                 logger.exception("an observer of predictions failed")
 
-    def _answer(self, served: ServedModel, row: Row, predicted: Predictions | Exception) -> dict[str, Any]:
-        if isinstance(predicted, Exception):
-            _log_failure(served, predicted)
-            raise refused_by_model() if isinstance(predicted, ValueError) else model_failed()
-        answer: dict[str, Any] = {"prediction": predicted.values[0]}
-        if predicted.probabilities is not None:
-            answer["probabilities"] = dict(zip(served.schema.classes, predicted.probabilities[0].tolist(), strict=True))
-        answer["prediction_id"] = self._new_id()
-        if row.entity_id is not None and served.id_name is not None:
-            answer[served.id_name] = row.entity_id
-        return answer
-
-    def _provenance(self, served: ServedModel) -> dict[str, str]:
-        manifest = served.manifest
-        return {
-            "model_version": manifest.version,
-            "model_id": manifest.id,
-            "model_created_at": manifest.created_at.isoformat(),
-            "timestamp": self._clock().isoformat(),
-        }
+    def _timestamp(self) -> bytes:
+        return b'"%b"}' % self._stamps.now().encode()
 
 
 _ROWS: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
-def _log_failure(served: ServedModel, error: Exception) -> None:
-    """Log what the user's code raised; without its words where they might repeat personal data."""
+def _provenance(served: ServedModel) -> bytes:
+    """What every answer of a model ends with, up to the time."""
+    manifest = served.manifest
+    shared = {
+        "model_version": manifest.version,
+        "model_id": manifest.id,
+        "model_created_at": manifest.created_at.isoformat(),
+    }
+    return b"," + orjson.dumps(shared)[1:-1] + b',"timestamp":'
+
+
+def _problem(served: ServedModel, error: Exception) -> Problem:
+    """The problem to answer with for what the user's code raised, which is logged."""
+    if isinstance(error, Problem):
+        return error
     if any(feature.pii for feature in served.schema.spec.features):
         frames = "".join(traceback.format_tb(error.__traceback__))
         logger.error("the model failed: %s (its message may hold personal data)\n%s", type(error).__name__, frames)
     else:
         logger.error("the model failed: %s", error, exc_info=error)
+    return refused_by_model() if isinstance(error, ValueError) else model_failed()

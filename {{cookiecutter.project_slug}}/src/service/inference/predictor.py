@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.artefact.reading import Artefact
 from service.artefact.schema import LabelForm
-from service.features.layout import Columns, FrameLayout
+from service.features.columns import Columns
 from service.inference.outputs import check_rows, class_indices, numbers, probability_matrix
+
+if TYPE_CHECKING:
+    from service.features.layout import FrameLayout
 
 MAX_CALLS = 500
 """Calls that one batch may cost when rows in it fail."""
@@ -24,6 +27,14 @@ class Predictions:
     """Class names, or numbers, one for each row."""
     probabilities: NDArray[np.float64] | None
     """Shape (rows, classes); None for regression and for classifiers without `predict_proba`."""
+
+
+class Answer(NamedTuple):
+    """The answer to one row."""
+
+    value: str | float
+    probabilities: list[float] | None
+    """In the order of the classes."""
 
 
 class Predictor(Protocol):
@@ -42,7 +53,7 @@ class PythonPredictor:
     """The user's Preprocessor and model, called as they are on a frame of the training layout."""
 
     def __init__(
-        self, layout: FrameLayout, preprocessor: Any, model: Any, classes: Sequence[str], label_form: LabelForm
+        self, layout: "FrameLayout", preprocessor: Any, model: Any, classes: Sequence[str], label_form: LabelForm
     ) -> None:
         self._layout = layout
         self._preprocessor = preprocessor
@@ -55,6 +66,9 @@ class PythonPredictor:
     @classmethod
     def of(cls, artefact: Artefact) -> "PythonPredictor":
         """The predictor of a stored model."""
+        # Imports pandas, which a service with a compiled model does without.
+        from service.features.layout import FrameLayout
+
         schema = artefact.schema
         layout = FrameLayout.from_json(schema.layout)
         return cls(layout, artefact.preprocessor, artefact.model, schema.classes, schema.label_form)
@@ -84,23 +98,23 @@ class PythonPredictor:
         return Predictions(self._names[indices].tolist(), probabilities)
 
 
-def predict_each(predictor: Predictor, columns: Columns) -> list[Predictions | Exception]:
+def predict_each(predictor: Predictor, columns: Columns) -> list[Answer | Exception]:
     """Answer rows together, or, where that fails, halve them until the rows that fail stand alone.
 
     Halving stops after `MAX_CALLS`, so that a model that fails on everything does not hold up the service: rows that
     still stand together then share what their call raised.
 
     Returns:
-        One entry for each row: its predictions (of one row), or an exception.
+        One entry for each row: its answer, or an exception.
     """
     calls = 0
 
-    def answer(part: Columns) -> list[Predictions | Exception]:
+    def answer(part: Columns) -> list[Answer | Exception]:
         nonlocal calls
         calls += 1
         count = len(next(iter(part.values())))
         try:
-            return _rows(predictor.predict(part), count)
+            return _answers(predictor.predict(part))
         except Exception as error:
             if count == 1 or calls >= MAX_CALLS:
                 return [error] * count
@@ -111,9 +125,7 @@ def predict_each(predictor: Predictor, columns: Columns) -> list[Predictions | E
     return answer(columns)
 
 
-def _rows(predictions: Predictions, count: int) -> list[Predictions | Exception]:
-    probabilities = predictions.probabilities
-    return [
-        Predictions(predictions.values[row : row + 1], None if probabilities is None else probabilities[row : row + 1])
-        for row in range(count)
-    ]
+def _answers(predictions: Predictions) -> list[Answer | Exception]:
+    if predictions.probabilities is None:
+        return [Answer(value, None) for value in predictions.values]
+    return [Answer(*pair) for pair in zip(predictions.values, predictions.probabilities.tolist(), strict=True)]

@@ -84,6 +84,41 @@ def model_failed() -> Problem:
     return Problem(500, "model-failed", "The model failed", detail)
 
 
+def no_api_key() -> Problem:
+    """A request without a valid key."""
+    detail = "Send one of the service's keys in the header X-API-Key."
+    return Problem(401, "no-api-key", "No valid API key", detail, headers={"www-authenticate": "X-API-Key"})
+
+
+def body_too_large(limit: int) -> Problem:
+    """A body beyond the limit, which is not read to its end."""
+    detail = f"The body has more than {limit} bytes: split it."
+    return Problem(413, "body-too-large", "The body is too large", detail, headers={"connection": "close"})
+
+
+def not_json() -> Problem:
+    """A body that says it is something else."""
+    detail = "Send the header 'Content-Type: application/json'."
+    return Problem(415, "unsupported-media-type", "The body must be JSON", detail)
+
+
+def too_many_requests(limit: int) -> Problem:
+    """A request beyond those that may be in work."""
+    detail = f"{limit} requests are in work: try again in a second."
+    return Problem(429, "too-many-requests", "Too many requests", detail, headers={"retry-after": "1"})
+
+
+def caller_gone() -> Problem:
+    """A request whose caller has hung up: for the metrics alone, since nobody reads it."""
+    return Problem(499, "caller-gone", "The caller has hung up", "Nothing was computed.")
+
+
+def timed_out() -> Problem:
+    """A row that waited for longer than its caller may be expected to."""
+    detail = "The service is overloaded: the request waited for too long and was not computed."
+    return Problem(503, "timed-out", "Timed out", detail, headers={"retry-after": "1"})
+
+
 def _distinct(errors: list[FeatureError]) -> list[FeatureError]:
     """Without repetitions, which a union of types would bring."""
     return list({(error.pointer, error.message): error for error in errors}.values())

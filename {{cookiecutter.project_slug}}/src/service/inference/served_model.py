@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,8 +15,9 @@ from service.artefact.manifest import Manifest
 from service.artefact.reading import Artefact, GoldenRow, read_artefact
 from service.artefact.schema import ModelSchema, dump_json
 from service.errors import ArtefactError, Fault
-from service.features.layout import Columns
+from service.features.columns import Columns
 from service.features.request import build_request_model
+from service.inference.engine.compiled import CompiledPredictor, PythonStages
 from service.inference.predictor import Predictions, Predictor, PythonPredictor
 from service.inference.problems import Problem, invalid_request
 
@@ -22,8 +25,15 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-6
 """Relative; another machine's linear algebra may differ in the last digits, another model does by far more."""
 
+EXTRAS = {"onnxruntime": "onnx", "lightgbm": "model", "xgboost": "model"}
+"""The extra of this project that brings a library of the compiled engines."""
 
-@dataclass(frozen=True)
+
+FAST_SECONDS = 0.001
+"""Calls that take less run on the event loop, where a hand-over to a thread would cost more than it frees."""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One validated row of a request."""
 
@@ -34,6 +44,9 @@ class Row:
 
 class ServedModel:
     """One model version with all that answering needs; never changed once it is built."""
+
+    is_fast = False
+    """Whether a call is so short that it may run on the event loop; measured when the model is loaded."""
 
     def __init__(self, manifest: Manifest, schema: ModelSchema, predictor: Predictor, id_name: str | None) -> None:
         self.manifest = manifest
@@ -78,9 +91,9 @@ def load_served_model(folder: Path, project: str, id_name: str | None) -> Served
     if id_name is not None and id_name in artefact.schema.spec.names:
         message, advice = f"id_name {id_name!r} is a feature of the model {folder.name}", "set another id_name"
         raise ArtefactError(Fault(message, file="config.yaml", advice=advice))
-    _use_one_thread(artefact)
-    served = ServedModel(artefact.manifest, artefact.schema, PythonPredictor.of(artefact), id_name)
+    served = ServedModel(artefact.manifest, artefact.schema, _predictor(artefact), id_name)
     replay(served, artefact.golden)
+    served.is_fast = _median_seconds(served, artefact.golden) < FAST_SECONDS
     logger.info("loaded model %s: %d golden rows replayed", artefact.manifest.version, len(artefact.golden))
     return served
 
@@ -105,6 +118,16 @@ def replay(served: ServedModel, golden: Sequence[GoldenRow]) -> None:
         raise ArtefactError(Fault(message, file=version, advice=advice))
 
 
+def _median_seconds(served: ServedModel, golden: Sequence[GoldenRow], calls: int = 9) -> float:
+    columns = served.columns([served.row(dump_json(row.request)) for row in golden[:8]])
+    seconds = []
+    for _ in range(calls):
+        start = perf_counter()
+        served.predictor.predict(columns)
+        seconds.append(perf_counter() - start)
+    return median(seconds)
+
+
 def _agrees(row: GoldenRow, predictions: Predictions, index: int) -> bool:
     value = predictions.values[index]
     if isinstance(row.prediction, str) or isinstance(value, str):
@@ -115,6 +138,25 @@ def _agrees(row: GoldenRow, predictions: Predictions, index: int) -> bool:
         return same and row.probabilities is None and predictions.probabilities is None
     pairs = zip(row.probabilities, predictions.probabilities[index].tolist(), strict=True)
     return same and all(math.isclose(before, now, abs_tol=TOLERANCE) for before, now in pairs)
+
+
+def _predictor(artefact: Artefact) -> Predictor:
+    """The compiled engine where training proved one equal, else the Python objects."""
+    engine = artefact.manifest.engine
+    if engine.is_compiled:
+        try:
+            return CompiledPredictor.load(artefact.files, artefact.schema, lambda: _python_stages(artefact))
+        except ImportError as error:
+            words = "the compiled engine (%s) needs %r, which is not installed: serving the slower Python objects; %s"
+            advice = f"pip install '.[{EXTRAS[error.name]}]'" if error.name in EXTRAS else f"install {error.name!r}"
+            logger.warning(words, engine.serves, error.name, advice)
+    _use_one_thread(artefact)
+    return PythonPredictor.of(artefact)
+
+
+def _python_stages(artefact: Artefact) -> PythonStages:
+    _use_one_thread(artefact)
+    return PythonStages(artefact.preprocessor, artefact.model, artefact.schema)
 
 
 def _use_one_thread(artefact: Artefact) -> None:

@@ -115,7 +115,7 @@ def test_the_document_describes_features_classes_examples_and_problems(client: T
     assert schemas["PredictRequest"]["additionalProperties"] is False
     assert schemas["PredictResponse"]["properties"]["prediction"]["enum"] == ["no", "yes"]
     operation = document["paths"]["/predict"]["post"]
-    assert set(operation["responses"]) == {"200", "401", "413", "415", "422", "429", "500"}
+    assert set(operation["responses"]) == {"200", "401", "413", "415", "422", "429", "500", "503"}
     example = operation["requestBody"]["content"]["application/json"]["example"]
     assert client.post("/predict", json=example).status_code == 200
 

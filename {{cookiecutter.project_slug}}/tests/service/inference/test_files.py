@@ -1,5 +1,6 @@
 """Predicting files: every format in and out, the same rules as for requests, nothing lost on the way."""
 
+import asyncio
 import csv
 import json
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_every_format_gives_the_answers_that_requests_get(
     assert "floor area must be at most 900 m2" in rows[2]["error"]
     assert "colour must be one of" in rows[2]["error"]
     request = {name: ROWS[0][name] for name in ("floor area", "lift", "class", "colour")}
-    answer = json.loads(core.predict(json.dumps(request).encode()))
+    answer = json.loads(asyncio.run(core.predict(json.dumps(request).encode())))
     assert float(rows[0]["probability_yes"]) == pytest.approx(answer["probabilities"]["yes"], abs=1e-12)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

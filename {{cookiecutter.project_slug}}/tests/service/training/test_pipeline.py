@@ -1,5 +1,6 @@
 """Training: what becomes of the hooks' answers, and what is left behind."""
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from service.artefact.store import ArtefactStore
 from service.errors import ArtefactError, FrameError, HookError
 from service.inference.core import Core
 from service.inference.served_model import load_served_model
-from service.settings import Settings, load_settings
+from service.settings import ApiSettings, Settings, load_settings
 from service.training.hooks import Hooks
 from service.training.pipeline import STAGES, Trained, train
 
@@ -86,7 +87,7 @@ def hooks(
 def answer_of(root: Path, row: dict[str, Any]) -> dict[str, Any]:
     """What the current model of a project answers."""
     served = load_served_model(ArtefactStore(root / "model_bin").path("current"), "tiny", None)
-    answer: dict[str, Any] = json.loads(Core(served, 10).predict(json.dumps(row).encode()))
+    answer: dict[str, Any] = json.loads(asyncio.run(Core(served, ApiSettings()).predict(json.dumps(row).encode())))
     return answer
 
 
@@ -223,7 +224,7 @@ def test_a_version_holds_everything_and_becomes_the_current_one(tmp_path: Path) 
     assert len(stages) == STAGES
     assert ArtefactStore(settings.model_directory).current() == second.manifest.version
     assert ArtefactStore(settings.model_directory).versions() == [first.manifest.version, second.manifest.version]
-    assert {path.name for path in second.folder.iterdir()} == {
+    assert {path.name for path in second.folder.iterdir()} - set(second.manifest.engine.files) == {
         "manifest.json", "model.joblib", "preprocessor.joblib", "schema.json", "golden.json",
         "features.yaml", "config.yaml", "evaluation.json", "report.html", "report.md",
     }  # fmt: skip

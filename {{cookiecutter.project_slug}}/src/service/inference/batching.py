@@ -1,0 +1,120 @@
+"""Micro-batching without waiting: rows that are ready in the same turn of the event loop share one call.
+
+The scheduling is Triton's default for its dynamic batcher: whatever has queued goes out the moment that the model is
+free, and no request ever waits for others to come. A fast model is called inline, at the end of the turn; a slow one in
+a thread of its own, so that the loop goes on while rows gather for the next call.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from service.inference.predictor import Answer, Predictor, predict_each
+from service.inference.problems import caller_gone, timed_out, too_many_requests
+from service.inference.served_model import Row, ServedModel
+
+MAX_ROWS = 1024
+"""Rows in one call; more would make the first of them wait for the last."""
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    row: Row
+    future: "asyncio.Future[Answer | Exception]"
+    deadline: float
+    is_gone: Callable[[], bool]
+
+
+class MicroBatcher:
+    """Calls one model, one call at a time, for the requests of one event loop.
+
+    Args:
+        served: the model.
+        max_waiting: rows that may wait; one more is refused.
+        timeout: seconds after which a row that still waits is not computed any more.
+    """
+
+    def __init__(self, served: ServedModel, max_waiting: int, timeout: float) -> None:
+        self.served = served
+        self._predictor: Predictor = served.predictor
+        self._max_waiting = max_waiting
+        self._timeout = timeout
+        self._waiting: list[_Waiting] = []
+        self._busy = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    def submit(self, row: Row, is_gone: Callable[[], bool]) -> "asyncio.Future[Answer | Exception]":
+        """Put a row into the next call; what it raises for this row comes as the future's result.
+
+        Args:
+            row: validated by the model's own rules.
+            is_gone: whether the caller has hung up; its row is not computed then.
+
+        Raises:
+            Problem: too many rows are waiting.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            raise too_many_requests(self._max_waiting)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer | Exception] = loop.create_future()
+        self._waiting.append(_Waiting(row, future, loop.time() + self._timeout, is_gone))
+        if len(self._waiting) == 1 and not self._busy:
+            loop.call_soon(self._flush)
+        return future
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Make a longer call beside the loop; a model that is called in a thread is never called twice at once."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def close(self) -> None:
+        """Let the thread end once its work is done."""
+        self._thread.shutdown(wait=False)
+
+    def _flush(self) -> None:
+        """Call the model with the rows that wait, or start doing so."""
+        batch, self._waiting = self._waiting[:MAX_ROWS], self._waiting[MAX_ROWS:]
+        batch = self._still_wanted(batch)
+        if self.served.is_fast:
+            self._settle(batch, self._answers(batch))
+            self._flush_again()
+        elif batch:
+            self._busy = True
+            done = asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
+            done.add_done_callback(lambda finished: self._finish(batch, finished.result()))
+
+    def _finish(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
+        self._busy = False
+        self._settle(batch, answers)
+        self._flush_again()
+
+    def _flush_again(self) -> None:
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _still_wanted(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        wanted = []
+        for item in batch:
+            if item.future.done():
+                continue
+            if item.is_gone():
+                item.future.set_result(caller_gone())
+            elif now > item.deadline:
+                item.future.set_result(timed_out())
+            else:
+                wanted.append(item)
+        return wanted
+
+    def _answers(self, batch: Sequence[_Waiting]) -> list[Answer | Exception]:
+        if not batch:
+            return []
+        return predict_each(self._predictor, self.served.columns([item.row for item in batch]))
+
+    @staticmethod
+    def _settle(batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
+        for item, answer in zip(batch, answers, strict=True):
+            if not item.future.done():
+                item.future.set_result(answer)

@@ -1,0 +1,158 @@
+"""The hot route and FastAPI's route of the same models accept, refuse and answer alike."""
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from service.api.app import create_api, create_app
+from service.features.examples import example_rows
+from service.features.layout import Columns
+from service.inference.batching import MicroBatcher
+from service.inference.predictor import Predictions
+from service.inference.problems import Problem
+from service.inference.served_model import Row, ServedModel
+from service.settings import Settings, load_settings
+
+OWN = ("prediction_id", "timestamp")
+"""What differs between any two answers."""
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.fixture(scope="module")
+def pair(settings: Settings) -> tuple[TestClient, TestClient]:
+    """The service with the hot route, and without."""
+    limited = load_settings(settings.root, {"SERVICE__API__MAX_BODY_BYTES": "2048"})
+    hot, plain = create_app(limited), create_api(limited)
+    return TestClient(hot, raise_server_exceptions=False), TestClient(plain, raise_server_exceptions=False)
+
+
+def outcome(client: TestClient, body: bytes, headers: dict[str, str]) -> tuple[int, str, Any]:
+    """Status, content type and document of an answer, without what no two answers share."""
+    response = client.post("/predict", content=body, headers=headers)
+    document = response.json()
+    return response.status_code, response.headers["content-type"], {k: v for k, v in document.items() if k not in OWN}
+
+
+JSON = {"content-type": "application/json"}
+
+
+@examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10_000), changes=st.dictionaries(st.integers(0, 9), junk, max_size=3), cut=st.integers(0, 40)
+)
+def test_both_routes_answer_alike_whatever_is_sent(
+    pair: tuple[TestClient, TestClient], served: ServedModel, seed: int, changes: dict[int, Any], cut: int
+) -> None:
+    names = [*served.schema.spec.names, "house id", "unknown"]
+    row = next(example_rows(served.schema.spec, 1, random.Random(seed), missing=0.2))
+    row |= {names[index]: value for index, value in changes.items()}
+    body = json.dumps(row).encode()
+    body = body[:-cut] if cut < 3 and cut else body
+    assert outcome(pair[0], body, JSON) == outcome(pair[1], body, JSON)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"", JSON),
+        (b"{}", {}),
+        (b"{}", {"content-type": "text/plain"}),
+        (b"{}", {"content-type": "Application/JSON; charset=utf-8"}),
+        (b" " * 2049, JSON),
+        (b" " * 2048, JSON),
+        (b'{"floor area": 300, "lift": true}', {**JSON, "origin": "https://example.com"}),
+        (b'{"floor area": 300, "floor area": 20, "lift": true}', JSON),
+        ('{"owner": "é\u2028"}'.encode(), JSON),
+    ],
+)
+def test_both_routes_treat_headers_and_odd_bodies_alike(
+    pair: tuple[TestClient, TestClient], body: bytes, headers: dict[str, str]
+) -> None:
+    assert outcome(pair[0], body, headers) == outcome(pair[1], body, headers)
+
+
+class Recording:
+    """A predictor that remembers how many rows each call had."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def predict(self, columns: Columns) -> Predictions:
+        """No model at all."""
+        self.calls.append(len(columns["lift"]))
+        return Predictions(["yes"] * self.calls[-1], None)
+
+
+@pytest.fixture
+def recorded(served: ServedModel) -> ServedModel:
+    """A served model that records its calls."""
+    copy = ServedModel(served.manifest, served.schema, Recording(), served.id_name)
+    copy.is_fast = True
+    return copy
+
+
+def row_of(served: ServedModel) -> Row:
+    """A valid row."""
+    return served.row(b'{"floor area": 300, "lift": true}')
+
+
+def calls(served: ServedModel) -> list[int]:
+    """How many rows each call had."""
+    assert isinstance(served.predictor, Recording)
+    return served.predictor.calls
+
+
+def present() -> bool:
+    """A caller that waits."""
+    return False
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_rows_that_are_ready_together_share_a_call_and_a_lone_row_never_waits(
+    recorded: ServedModel, is_fast: bool
+) -> None:
+    recorded.is_fast = is_fast
+    batcher = MicroBatcher(recorded, max_waiting=100, timeout=5)
+
+    async def work() -> None:
+        await batcher.submit(row_of(recorded), present)
+        await asyncio.gather(*(batcher.submit(row_of(recorded), present) for _ in range(30)))
+
+    asyncio.run(work())
+    assert calls(recorded) == [1, 30]
+
+
+def test_rows_of_callers_that_are_gone_or_have_waited_too_long_are_not_computed(recorded: ServedModel) -> None:
+    async def work() -> list[Any]:
+        late = MicroBatcher(recorded, max_waiting=100, timeout=-1)
+        batcher = MicroBatcher(recorded, max_waiting=100, timeout=5)
+        waiting = [late.submit(row_of(recorded), present), batcher.submit(row_of(recorded), lambda: True)]
+        return list(await asyncio.gather(*waiting, batcher.submit(row_of(recorded), present)))
+
+    answers = asyncio.run(work())
+    assert [answer.status for answer in answers if isinstance(answer, Problem)] == [503, 499]
+    assert sum(calls(recorded)) == 1
+
+
+def test_a_queue_that_is_full_refuses_with_429(recorded: ServedModel) -> None:
+    async def work() -> None:
+        batcher = MicroBatcher(recorded, max_waiting=2, timeout=5)
+        for _ in range(2):
+            batcher.submit(row_of(recorded), present)
+        with pytest.raises(Problem) as caught:
+            batcher.submit(row_of(recorded), present)
+        assert (caught.value.status, caught.value.headers) == (429, {"retry-after": "1"})
+
+    asyncio.run(work())
