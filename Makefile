@@ -9,10 +9,10 @@ OUT ?= ..
 TEMPLATE ?= $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-all lint format clean
+.PHONY: help demo new test test-all bench bench-quick lint format clean
 
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.bake ## Make the penguins project in build/, set it up, train, serve, and predict once
 	@rm -rf $(DEMO)
@@ -29,6 +29,12 @@ test: .venv/.dev ## Run the tests, in under five minutes
 
 test-all: .venv/.dev ## Run all tests, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.bake ## Measure ours, the limits and the peers side by side, which takes hours; needs wrk
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: .venv/.bake ## Measure ours, naive and the limits, in some minutes; needs wrk
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
 lint: .venv/.dev ## Check style, formatting and types of the template's own code
 	$(BIN)/ruff check .

@@ -1,0 +1,109 @@
+"""The bars that the project has set itself, and how the measured medians stand to them."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from benchmarks.registry import SYSTEMS
+from benchmarks.systems import Kind
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One system with one model: every round's values, of valid measurements only."""
+
+    rates: Mapping[int, list[float]]
+    """Requests per second by connections."""
+    p50: Mapping[int, list[float]]
+    p99: Mapping[int, list[float]]
+    bulk: Mapping[str, list[float]]
+    """Rows per second by form."""
+    cold_start_s: list[float]
+    memory_mib: list[float]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One ratio with its bar."""
+
+    model: str
+    what: str
+    against: str
+    ratio: float | None
+    """None where one of the two could not be measured."""
+    bar: float
+    sense: Literal["at least", "at most"]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the ratio is there, and on the right side."""
+        if self.ratio is None:
+            return False
+        return self.ratio >= self.bar if self.sense == "at least" else self.ratio <= self.bar
+
+
+Summaries = Mapping[str, Summary]
+"""By system, for one model."""
+PYTHON_ONLY = "python"
+"""The model that cannot be compiled: of the bars, only the one against the naive service is meant for it."""
+
+
+def bars(model: str, summaries: Summaries, asked: Collection[str]) -> list[Bar]:
+    """All bars of a model against the systems that were asked for, measured or not."""
+    if "ours" not in asked:
+        return []
+    rate, p50 = _at(lambda summary: summary.rates, 64), _at(lambda summary: summary.p50, 1)
+    found: list[Bar] = []
+
+    def more(what: str, other: str, value: Callable[[Summary], float | None], bar: float) -> None:
+        if other in asked:
+            ratio = _ratio(value, summaries.get("ours"), summaries.get(other))
+            found.append(Bar(model, what, other, ratio, bar, "at least"))
+
+    def less(what: str, other: str, value: Callable[[Summary], float | None], bar: float) -> None:
+        if other in asked:
+            ratio = _ratio(value, summaries.get("ours"), summaries.get(other))
+            found.append(Bar(model, what, other, ratio, bar, "at most"))
+
+    throughput, latency = "req/s, 64 connections", "p50, 1 connection"
+    more(throughput, "naive", rate, 20 if model == PYTHON_ONLY else 100)
+    if model != PYTHON_ONLY:
+        less(latency, "naive", p50, 1 / 15)
+        for name in _of_kind("peer"):
+            more(throughput, name, rate, 10)
+            less(latency, name, p50, 1 / 3)
+        for name in _of_kind("engine"):
+            more(throughput, name, rate, 4)
+        more(throughput, "fastapi_empty", rate, 2)
+        less(latency, "fastapi_empty", p50, 1)
+        more(throughput, "noop", rate, 0.4)
+        less(latency, "noop", p50, 3)
+        less("cold start", "fastapi_empty", lambda summary: _median(summary.cold_start_s), 1.5)
+        if "naive" in asked:
+            found.append(Bar(model, "bulk rows/s, Arrow against JSON list", "naive", _arrow(summaries), 10, "at least"))
+    return found
+
+
+def _arrow(summaries: Summaries) -> float | None:
+    """Our rows per second as Arrow, in those of the naive service as a JSON list."""
+    ours = _median(summaries["ours"].bulk.get("arrow", [])) if "ours" in summaries else None
+    naive = _median(summaries["naive"].bulk.get("json", [])) if "naive" in summaries else None
+    return ours / naive if ours and naive else None
+
+
+def _ratio(value: Callable[[Summary], float | None], ours: Summary | None, theirs: Summary | None) -> float | None:
+    mine, other = (value(summary) if summary else None for summary in (ours, theirs))
+    return mine / other if mine and other else None
+
+
+def _at(part: Callable[[Summary], Mapping[int, list[float]]], connections: int) -> Callable[[Summary], float | None]:
+    return lambda summary: _median(part(summary).get(connections, []))
+
+
+def _median(values: list[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _of_kind(kind: Kind) -> list[str]:
+    return [entry.name for entry in SYSTEMS if entry.kind == kind]
