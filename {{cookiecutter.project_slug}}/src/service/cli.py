@@ -1,16 +1,10 @@
 """The command line: `service ...`; each command is thin over the room that does the work."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from service.errors import Fault, ServiceError
 from service.settings import load_settings
@@ -25,7 +19,6 @@ features_app = typer.Typer(help="Work with `features.yaml`.", no_args_is_help=Tr
 app.add_typer(features_app, name="features")
 model_app = typer.Typer(help="Look at trained models.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
-out, err = Console(), Console(stderr=True)
 
 
 def main() -> None:
@@ -33,7 +26,9 @@ def main() -> None:
     try:
         app()
     except ServiceError as error:
-        _show_faults(error.faults)
+        from service.terminal import show_faults
+
+        show_faults(error.faults)
         sys.exit(1)
 
 
@@ -45,6 +40,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model by the hooks in `src/model`, evaluate it, and make it the current version."""
+    from service.terminal import out, stages
     from service.training.pipeline import STAGES
     from service.training.pipeline import train as run
 
@@ -52,7 +48,7 @@ def train(
     if compile_model is not None:
         training = settings.training.model_copy(update={"compile": compile_model})
         settings = settings.with_training(training)
-    with _progress(STAGES) as on_stage:
+    with stages(STAGES) as on_stage:
         trained = run(settings, n_rows=rows, on_stage=on_stage)
     headline = trained.evaluation.headline
     out.print(f"[bold green]Trained[/] {trained.manifest.version} on {trained.manifest.train_rows:,} rows")
@@ -90,17 +86,14 @@ def predict(
     from service.inference.core import Core
     from service.inference.files import predict_file
     from service.inference.served_model import load_served_model
+    from service.terminal import out, rows
 
     settings = load_settings()
     folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
     served = load_served_model(folder, settings.name, settings.id_name)
     target = output or file.with_name(f"{file.stem}.predictions{file.suffix}")
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn(), console=err
-    ) as progress:
-        task = progress.add_task("", total=None)
-        core = Core(served, settings.api)
-        result = predict_file(core, file, target, on_rows=lambda rows: progress.advance(task, rows))
+    with rows() as on_rows:
+        result = predict_file(Core(served, settings.api), file, target, on_rows=on_rows)
     words = f"{result.target}: {result.rows:,} rows, {result.failed:,} with an error"
     out.print(f"[bold green]Wrote[/] {words}", soft_wrap=True)
 
@@ -109,6 +102,7 @@ def predict(
 def check(rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None) -> None:
     """Run the hooks and both YAML files against each other: what does not fit, where, and how to mend it."""
     from service.conformance.kit import CHECKS, run_checks
+    from service.terminal import out, show_faults
 
     passed = 0
     faults: list[Fault] = []
@@ -118,7 +112,7 @@ def check(rows: Annotated[int | None, typer.Option(help="Load at most this many 
         passed += result.outcome == "passed"
         faults += result.faults
     if faults:
-        _show_faults(faults)
+        show_faults(faults)
         raise typer.Exit(1)
     out.print(f"[bold green]All {passed} of {len(CHECKS)} checks passed.[/] Next: make train")
 
@@ -133,6 +127,7 @@ def infer(
     from service.errors import ConfigError, FrameError
     from service.features.infer import infer_features, write_features
     from service.features.loading import load_features
+    from service.terminal import out
     from service.training.fitting import load_frame
     from service.training.hooks import load_hooks
 
@@ -159,24 +154,19 @@ def explain_engine(
     """Say how a model answers requests: what was tried, why it was refused, how far it differed, how fast it is."""
     from service.artefact.reading import read_manifest
     from service.artefact.store import ArtefactStore
+    from service.terminal import show_engine
 
     settings = load_settings()
     folder = ArtefactStore(settings.model_directory).path(version or settings.artefacts.version)
     manifest = read_manifest(folder)
-    table = Table("Engine", "Verdict", "Largest difference", "Rows", "us, 1 row", "us, 64 rows", "Why")
-    for one in manifest.engine.candidates:
-        numbers = (one.largest_difference, one.rows, one.microseconds_1_row, one.microseconds_64_rows)
-        shown = ("" if number is None else f"{number:,.2g}" if number < 1 else f"{number:,.0f}" for number in numbers)
-        style = {"serves": "bold green", "slower": "", "refused": "dim", "unproved": "red"}[one.verdict]
-        table.add_row(escape(one.name), one.verdict, *shown, escape(one.why), style=style)
-    out.print(f"Model {manifest.version} is served by: [bold]{escape(manifest.engine.serves)}[/]", highlight=False)
-    out.print(table)
+    show_engine(manifest.version, manifest.engine)
 
 
 @app.command()
 def doctor() -> None:
     """Say what this project is, what it would serve, and whether anything stands in the way."""
     from service.doctor import examine
+    from service.terminal import out, show_faults
 
     faults: list[Fault] = []
     for finding in examine(Path()):
@@ -184,7 +174,7 @@ def doctor() -> None:
         out.print(f"{mark} {finding.subject:<14} {finding.words}", highlight=False, soft_wrap=True)
         faults += finding.faults
     if faults:
-        _show_faults(faults)
+        show_faults(faults)
         raise typer.Exit(1)
 
 
@@ -192,27 +182,10 @@ def doctor() -> None:
 def eject_example() -> None:
     """Replace the example by the blank starter; what you wrote outside the example blocks stays."""
     from service.starter import eject_example as eject
+    from service.terminal import out
 
     out.print(str(eject(Path())), highlight=False, soft_wrap=True)
     out.print("Next: fill in the hooks in src/model, then run: make check")
-
-
-@contextmanager
-def _progress(stages: int) -> Iterator[Callable[[str], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
-        task = progress.add_task("", total=stages, completed=-1)
-        yield lambda stage: progress.update(task, advance=1, description=stage)
-        progress.update(task, completed=stages, description="done")
-
-
-def _show_faults(faults: Sequence[Fault]) -> None:
-    for fault in faults:
-        place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
-        err.print(f"[bold red]error[/] {place}" if place else "[bold red]error[/]", soft_wrap=True, highlight=False)
-        err.print(f"  {fault.message}", markup=False, soft_wrap=True, highlight=False)
-        if fault.advice:
-            err.print(f"  -> {fault.advice}", markup=False, soft_wrap=True, highlight=False)
 
 
 def _relative(path: Path) -> Path:

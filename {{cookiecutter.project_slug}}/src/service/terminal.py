@@ -1,0 +1,55 @@
+"""What commands print. Apart from the commands, because a service that starts need not wait for it to be imported."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service.artefact.manifest import EngineRecord
+from service.errors import Fault
+
+out, err = Console(), Console(stderr=True)
+
+
+@contextmanager
+def stages(count: int) -> Iterator[Callable[[str], None]]:
+    """Show the progress of work that comes in stages; yields what to call with the name of each."""
+    columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+        task = progress.add_task("", total=count, completed=-1)
+        yield lambda stage: progress.update(task, advance=1, description=stage)
+        progress.update(task, completed=count, description="done")
+
+
+@contextmanager
+def rows() -> Iterator[Callable[[int], None]]:
+    """Count rows while they are done; yields what to call with the number of each piece."""
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn())
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda count: progress.advance(task, count)
+
+
+def show_faults(faults: Sequence[Fault]) -> None:
+    """Say what is wrong, where, and how to mend it."""
+    for fault in faults:
+        place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
+        err.print(f"[bold red]error[/] {place}" if place else "[bold red]error[/]", soft_wrap=True, highlight=False)
+        err.print(f"  {fault.message}", markup=False, soft_wrap=True, highlight=False)
+        if fault.advice:
+            err.print(f"  -> {fault.advice}", markup=False, soft_wrap=True, highlight=False)
+
+
+def show_engine(version: str, engine: EngineRecord) -> None:
+    """Say how a model answers requests, and what else was tried."""
+    table = Table("Engine", "Verdict", "Largest difference", "Rows", "us, 1 row", "us, 64 rows", "Why")
+    for one in engine.candidates:
+        numbers = (one.largest_difference, one.rows, one.microseconds_1_row, one.microseconds_64_rows)
+        shown = ("" if number is None else f"{number:,.2g}" if number < 1 else f"{number:,.0f}" for number in numbers)
+        style = {"serves": "bold green", "slower": "", "refused": "dim", "unproved": "red"}[one.verdict]
+        table.add_row(escape(one.name), one.verdict, *shown, escape(one.why), style=style)
+    Console().print(f"Model {version} is served by: [bold]{escape(engine.serves)}[/]", highlight=False)
+    Console().print(table)
