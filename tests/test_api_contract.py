@@ -23,7 +23,7 @@ CHECKS = (
 )
 
 
-@pytest.mark.parametrize("examples", [50, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [50, pytest.param(200, marks=pytest.mark.slow)])
 def test_no_request_gets_an_answer_that_is_not_documented(
     examples: int, trained: Callable[[str], Path], tmp_path: Path
 ) -> None:

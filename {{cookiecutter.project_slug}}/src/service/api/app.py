@@ -1,5 +1,6 @@
 """The FastAPI application: its parts and its route table."""
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from service.api import docs, errors, metrics, openapi, routes
+from service.api import docs, errors, inference_protocol, metrics, openapi, routes
 from service.api.hot_route import HotRoute
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit
 from service.artefact.store import ArtefactStore
@@ -19,7 +20,8 @@ from service.inference.problems import Problem
 from service.inference.served_model import load_served_model
 from service.settings import Settings, load_settings
 
-PROTECTED = ("/predict", "/predict/batch", "/model")
+PROTECTED = ("/predict", "/predict/batch", "/model", "/v2/models/")
+"""What a key is needed for; a path that ends in a slash stands for all below it."""
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
@@ -42,7 +44,7 @@ def create_api(settings: Settings) -> FastAPI:
     """
     folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
     served = load_served_model(folder, settings.name, settings.id_name)
-    core = Core(served, settings.api, observers=[metrics.count_prediction])
+    core = Core(served, settings.api, observers=[metrics.count_predictions])
     app = FastAPI(
         title=settings.title or settings.name,
         summary=settings.description,
@@ -77,6 +79,7 @@ def _add_routes(app: FastAPI) -> None:
     ]
     for method, path, endpoint, tag, summary in table:
         app.add_api_route(path, endpoint, methods=[method], tags=[tag], summary=summary)
+    inference_protocol.add_routes(app)
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
@@ -97,4 +100,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics.announce_model(app.state.core.served)
+    # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()

@@ -5,10 +5,9 @@ from http import HTTPStatus
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from service.api.traffic import PROBLEM_TYPE
+from service.api.traffic import error_body
 from service.inference.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -17,7 +16,7 @@ logger = logging.getLogger(__name__)
 async def problem_handler(request: Request, error: Exception) -> Response:
     """A `Problem` that a route raised."""
     assert isinstance(error, Problem)
-    return _response(error)
+    return _response(request, error)
 
 
 async def http_error_handler(request: Request, error: Exception) -> Response:
@@ -26,19 +25,19 @@ async def http_error_handler(request: Request, error: Exception) -> Response:
     title = HTTPStatus(error.status_code).phrase
     kind = title.lower().replace(" ", "-")
     headers = dict(error.headers or {})
-    return _response(Problem(error.status_code, kind, title, "See /docs for what there is.", headers=headers))
+    return _response(request, Problem(error.status_code, kind, title, "See /docs for what there is.", headers=headers))
 
 
 async def validation_error_handler(request: Request, error: Exception) -> Response:
     """A query or path parameter that FastAPI refused."""
     assert isinstance(error, RequestValidationError)
     detail = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-    return _response(Problem(422, "invalid-request", "The request is not valid", detail))
+    return _response(request, Problem(422, "invalid-request", "The request is not valid", detail))
 
 
 async def unexpected_error_handler(request: Request, error: Exception) -> Response:
     """A defect of the service; the log has its traceback."""
-    return _response(unexpected_problem(request.method, request.url.path, error))
+    return _response(request, unexpected_problem(request.method, request.url.path, error))
 
 
 def unexpected_problem(method: str, path: str, error: Exception) -> Problem:
@@ -47,6 +46,6 @@ def unexpected_problem(method: str, path: str, error: Exception) -> Problem:
     return Problem(500, "internal-error", "Internal error", "The service failed; its log says why.")
 
 
-def _response(problem: Problem) -> Response:
-    headers = dict(problem.headers)
-    return JSONResponse(problem.as_json(), problem.status, headers=headers, media_type=PROBLEM_TYPE)
+def _response(request: Request, problem: Problem) -> Response:
+    body, media_type = error_body(problem, request.url.path)
+    return Response(body, problem.status, headers=dict(problem.headers), media_type=media_type)

@@ -5,6 +5,7 @@ counts in files of its own in that folder, and `/metrics` adds them up, whicheve
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -21,7 +22,6 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.inference.predictor import Answer
 from service.inference.served_model import ServedModel
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,13 +50,14 @@ def exposition() -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def count_prediction(served: ServedModel, answer: Answer) -> None:
-    """Count an answer under its class."""
-    value = answer.value if isinstance(answer.value, str) else ""
-    counter = _counters.get(value)
-    if counter is None:
-        counter = _counters[value] = PREDICTIONS.labels(value)
-    counter.inc()
+def count_predictions(served: ServedModel, values: Sequence[str | float]) -> None:
+    """Count answers under their classes."""
+    names = [value if isinstance(value, str) else "" for value in values]
+    for name in set(names):
+        counter = _counters.get(name)
+        if counter is None:
+            counter = _counters[name] = PREDICTIONS.labels(name)
+        counter.inc(names.count(name))
 
 
 _counters: dict[str, Counter] = {}

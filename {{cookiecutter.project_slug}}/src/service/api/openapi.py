@@ -8,11 +8,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.inference_protocol import PREFIX
 from service.api.traffic import PROBLEM_TYPE
 from service.features.examples import example_row
 from service.features.response import build_batch_response_model, build_response_model
+from service.inference.bulk_formats import FORMATS
 from service.inference.core import Core
 from service.inference.problems import ProblemDetails
+from service.inference.protocol import InferenceRequest
 from service.inference.served_model import ServedModel
 
 DESCRIPTION = """
@@ -21,9 +24,11 @@ schema below; a request that breaks one is answered by a problem document (RFC 9
 """
 REFERENCE = "#/components/schemas/"
 PROBLEMS = {
+    400: "The request is not an inference request of this model.",
     401: "No valid API key.",
+    404: "Another model or version is served.",
     413: "The body or the list is too large.",
-    415: "The body is not JSON.",
+    415: "The body is of a type that is not taken here.",
     422: "The request breaks a rule of the model's features.",
     429: "Too many requests are in work; `Retry-After` says when to try again.",
     500: "The model or the service failed.",
@@ -58,13 +63,19 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     request = served.request_model
     response = build_response_model(spec, classes, served.id_name)
     batch = build_batch_response_model(spec, classes, served.id_name, ProblemDetails)
-    document["components"] = {"schemas": _schemas(request=[request], answers=[response, batch, ProblemDetails])}
+    document["components"] = {
+        "schemas": _schemas(request=[request, InferenceRequest], answers=[response, batch, ProblemDetails])
+    }
     example = example_row(spec)
-    rows = {"type": "array", "items": {"$ref": f"{REFERENCE}{request.__name__}"}}
+    rows: dict[str, Any] = {"type": "array", "items": {"$ref": f"{REFERENCE}{request.__name__}"}}
     _complete(paths["/predict"]["post"], {"$ref": f"{REFERENCE}{request.__name__}"}, example, response)
     _complete(paths["/predict/batch"]["post"], rows, [example], batch)
+    _add_formats(paths["/predict/batch"]["post"], rows["items"])
     for path, operations in paths.items():
         for operation in operations.values():
+            if path.startswith(PREFIX):
+                _document_protocol(operation, is_inference=path.endswith("/infer"))
+                continue
             _document_answers(
                 operation, has_body="requestBody" in operation, is_probe=path.startswith(("/health", "/metrics"))
             )
@@ -72,7 +83,7 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     if secured:
         key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
         document["components"]["securitySchemes"] = {"ApiKey": key}
-        for path in ("/predict", "/predict/batch", "/model"):
+        for path in (path for path in paths if path in ("/predict", "/predict/batch", "/model") or "{name}" in path):
             for operation in paths[path].values():
                 operation["security"] = [{"ApiKey": []}]
     return document
@@ -93,8 +104,52 @@ def _complete(operation: dict[str, Any], schema: dict[str, Any], example: Any, a
     operation["responses"] = {"200": {"description": "The prediction.", "content": answered}}
 
 
+def _add_formats(operation: dict[str, Any], row: dict[str, Any]) -> None:
+    """The formats of bulk requests and answers besides JSON, which OpenAPI has no words for beyond their names."""
+    table = {"type": "string", "format": "binary", "description": "A column for each feature, named after it."}
+    answer = {**table, "description": f"The columns {', '.join(ANSWER_COLUMNS)}, and the entity id where one was sent."}
+    lines = {"type": "string", "description": "An object on each line, each as in the JSON list.", "contentSchema": row}
+    for format in FORMATS[1:]:
+        is_lines = format.media_type.endswith("ndjson")
+        operation["requestBody"]["content"][format.media_type] = {"schema": lines if is_lines else table}
+        written = {"schema": {"type": "string", "description": lines["description"]} if is_lines else answer}
+        operation["responses"]["200"]["content"][format.media_type] = written
+    operation["responses"]["200"]["headers"] = {
+        f"X-{name}": {"description": words, "schema": {"type": "string"}} for name, words in HEADERS.items()
+    }
+    content = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
+    operation["responses"]["406"] = {"description": "No format that is accepted.", "content": content}
+
+
+ANSWER_COLUMNS = ("prediction", "probability_<class>", "prediction_id", "error")
+HEADERS = {
+    "Model-Version": "Version of the model that answered.",
+    "Model-Id": "UUID of its training run.",
+    "Model-Created-At": "When it was trained.",
+    "Timestamp": "When the request was answered.",
+}
+
+
+def _document_protocol(operation: dict[str, Any], *, is_inference: bool) -> None:
+    """The Open Inference Protocol, whose schemas are its own."""
+    error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+    statuses: tuple[int, ...] = (401, 404, 429) if "parameters" in operation else ()
+    if is_inference:
+        statuses = (400, *statuses, 413, 422, 500)
+    operation["responses"] = {"200": {"description": "As the protocol says.", "content": {JSON: {"schema": {}}}}}
+    for status in statuses:
+        content = {JSON: {"schema": error}}
+        operation["responses"][str(status)] = {"description": PROBLEMS[status], "content": content}
+    if is_inference:
+        content = {JSON: {"schema": {"$ref": REFERENCE + InferenceRequest.__name__}}}
+        operation["requestBody"] = {"required": True, "content": content}
+
+
+JSON = "application/json"
+
+
 def _document_answers(operation: dict[str, Any], *, has_body: bool, is_probe: bool) -> None:
-    needed = () if is_probe else (401, 429, 500) if not has_body else tuple(PROBLEMS)
+    needed = () if is_probe else (401, 429, 500) if not has_body else (401, 413, 415, 422, 429, 500, 503)
     for status in needed:
         content = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
         operation["responses"][str(status)] = {"description": PROBLEMS[status], "content": content}

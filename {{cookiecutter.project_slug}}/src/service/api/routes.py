@@ -4,9 +4,10 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from service.api.metrics import exposition
+from service.api.negotiation import sent_format, wanted_format
 from service.inference.core import Core
 from service.inference.problems import not_json
 
@@ -23,12 +24,20 @@ async def predict(request: Request) -> Response:
 
 
 async def predict_batch(request: Request) -> Response:
-    """Answer a list of rows, in order.
+    """Answer many rows, in order, in the format that `Accept` asks for: by default, the one that was sent.
 
-    A row that breaks a rule is answered by its own error, and the others all the same.
+    A row that breaks a rule is answered by its own error, and the others all the same. In CSV, Arrow and Parquet, an
+    empty field is one that was left out, and a whole number may be written as 5.0. Answers of many rows are sent while
+    they are made.
     """
-    body = await _json_body(request)
-    return Response(await _core(request).predict_batch(body), media_type=JSON)
+    sent = sent_format(request.headers.get("content-type"))
+    wanted = wanted_format(", ".join(request.headers.getlist("accept")), sent)
+    answer = await _core(request).predict_bulk(await request.body(), sent, wanted)
+    headers = {f"X-{name.replace('_', '-').title()}": value for name, value in answer.provenance.items()}
+    headers["Content-Type"] = answer.media_type
+    if answer.is_streamed:
+        return StreamingResponse(answer.chunks, headers=headers)
+    return Response(await answer.body(), headers=headers)
 
 
 async def model(request: Request) -> JSONResponse:

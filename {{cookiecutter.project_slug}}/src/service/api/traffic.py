@@ -9,15 +9,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.inference.problems import Problem, body_too_large, no_api_key, too_many_requests
 
-PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"})
 """Paths that no limit and no key applies to: who watches the service must see it when it is busy."""
 PROBLEM_TYPE = "application/problem+json"
 
 
+def error_body(problem: Problem, path: str) -> tuple[bytes, str]:
+    """The body that answers a problem, and its media type: below `/v2`, as the Open Inference Protocol has it."""
+    if path.startswith("/v2"):
+        return orjson.dumps({"error": problem.detail}), "application/json"
+    return orjson.dumps(problem.as_json()), PROBLEM_TYPE
+
+
 async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request with a problem document."""
-    body = orjson.dumps(problem.as_json())
-    headers = {"content-type": PROBLEM_TYPE, "content-length": str(len(body)), **problem.headers}
+    body, media_type = error_body(problem, scope["path"])
+    headers = {"content-type": media_type, "content-length": str(len(body)), **problem.headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
@@ -50,7 +57,10 @@ class ConcurrencyLimit:
 
 
 class ApiKeys:
-    """Answers 401 to requests for `paths` that carry none of the keys; without keys, the service is open."""
+    """Answers 401 to requests for `paths` that carry none of the keys; without keys, the service is open.
+
+    A path that ends in a slash stands for all paths below it.
+    """
 
     HEADER = b"x-api-key"
 
@@ -58,12 +68,16 @@ class ApiKeys:
         self.app = app
         self.keys = tuple(key.encode() for key in keys)
         self.paths = frozenset(paths)
+        self.folders = tuple(path for path in paths if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self.paths or self._is_allowed(scope):
+        if scope["type"] != "http" or not self._is_protected(scope["path"]) or self._is_allowed(scope):
             await self.app(scope, receive, send)
         else:
             await send_problem(no_api_key(), scope, receive, send)
+
+    def _is_protected(self, path: str) -> bool:
+        return path in self.paths or path.startswith(self.folders)
 
     def _is_allowed(self, scope: Scope) -> bool:
         if not self.keys or scope["method"] == "OPTIONS":

@@ -1,7 +1,33 @@
-"""The form in which validated rows travel from the request to the predictor."""
+"""Columns: how validated rows reach a predictor, without an object for every row.
+
+A column is a list or an array, one entry for each row:
+
+    list                  the values as a request carries them; None is missing
+    float64               numbers; NaN is missing
+    int64, bool           whole numbers, truth values; none is missing
+    datetime64[us]        moments in UTC; NaT is missing
+    object                what a list would have
+    float64, (n, length)  vectors; none is missing
+
+Requests of rows come as lists, tables (Arrow, Parquet, tensors) as arrays wherever one of these holds all values.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Columns = Mapping[str, Sequence[Any]]
-"""Values by feature name; None is missing."""
+import numpy as np
+from numpy.typing import NDArray
+
+Column = Sequence[Any] | NDArray[Any]
+Columns = Mapping[str, Column]
+"""A `Column` for each feature, by name; all of one length."""
+
+
+def as_list(column: Column) -> list[Any]:
+    """The values as Python objects, None where one is missing; datetimes are in UTC and without their zone."""
+    if not isinstance(column, np.ndarray) or column.ndim > 1:
+        return list(column)
+    values: list[Any] = column.tolist()
+    if column.dtype.kind == "f":
+        return [None if value != value else value for value in values]
+    return values

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from service.features.columns import Columns as Columns
+from service.features.columns import Column, Columns, as_list
 from service.features.spec import (
     BoolFeature,
     CategoryFeature,
@@ -62,7 +62,8 @@ class FrameLayout:
 
     def from_columns(self, columns: Columns) -> pd.DataFrame:
         """Validated request values in this layout, indexed from 0."""
-        return pd.DataFrame({name: self._cast(name, pd.Series(columns[name], dtype=object)) for name in self.dtypes})
+        series = {name: _series(columns[name], dtype) for name, dtype in self.dtypes.items()}
+        return pd.DataFrame({name: self._cast(name, column) for name, column in series.items()})
 
     def as_json(self) -> dict[str, Any]:
         """The layout as JSON carries it."""
@@ -85,6 +86,24 @@ class FrameLayout:
             missing = None if name in self.none_is_missing else np.nan
             return pd.Series([_object(value, missing) for value in column], index=column.index, dtype=object)
         return column.astype(cast(Any, dtype))
+
+
+def _series(column: Column, dtype: str) -> "pd.Series[Any]":
+    """A column of a request before it is cast; an array stays one where pandas keeps `dtype` as one too."""
+    if isinstance(column, np.ndarray) and column.dtype.kind in DIRECT.get(dtype, ""):
+        return pd.Series(column)
+    return pd.Series(as_list(column), dtype=object)
+
+
+DIRECT = {
+    "float64": "fi",
+    "float32": "fi",
+    "int64": "i",
+    "bool": "b",
+    "datetime64[us]": "M",
+    "datetime64[us, UTC]": "M",
+}
+"""Dtypes, and the kinds of arrays that come out of a cast to them as their values would one by one."""
 
 
 def _dtype(feature: Feature, observed: Any) -> str:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,8 @@ class FileFormat:
 
     columns: Callable[[Path], list[str] | None]
     """The names of the columns; None where every row has its own keys."""
-    read: Callable[[Path], Iterator[Record]]
-    """The rows."""
+    read: Callable[[Path, int], Iterator[Any]]
+    """The rows, a number of them at a time: lists of records, or Arrow tables."""
     write: Callable[[Path], AbstractContextManager[Write]]
     """Opens a file; rows are written through what it yields, all with the keys of the first."""
     is_text: bool = False
@@ -107,9 +109,10 @@ def _parquet_columns(path: Path) -> list[str]:
     return names
 
 
-def _read_parquet(path: Path) -> Iterator[Record]:
-    for batch in _parquet().parquet.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()
+def _read_parquet(path: Path, size: int) -> Iterator[Any]:
+    arrow = _parquet()
+    for batch in arrow.parquet.ParquetFile(path).iter_batches(size):
+        yield arrow.Table.from_batches([batch])
 
 
 @contextmanager
@@ -138,7 +141,13 @@ def _no_columns(path: Path) -> None:
     return None
 
 
-CSV = FileFormat(_csv_columns, _read_csv, _write_csv, is_text=True)
+def _pieces(read: Callable[[Path], Iterator[Record]], path: Path, size: int) -> Iterator[list[Record]]:
+    records = read(path)
+    while piece := list(islice(records, size)):
+        yield piece
+
+
+CSV = FileFormat(_csv_columns, partial(_pieces, _read_csv), _write_csv, is_text=True)
 PARQUET = FileFormat(_parquet_columns, _read_parquet, _write_parquet)
-JSON_LINES = FileFormat(_no_columns, _read_json_lines, _write_json_lines)
+JSON_LINES = FileFormat(_no_columns, partial(_pieces, _read_json_lines), _write_json_lines)
 FORMATS: Mapping[str, FileFormat] = {".csv": CSV, ".parquet": PARQUET, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}

@@ -98,6 +98,23 @@ class PythonPredictor:
         return Predictions(self._names[indices].tolist(), probabilities)
 
 
+def predict_columns(predictor: Predictor, columns: Columns) -> tuple[Predictions, dict[int, Exception]]:
+    """Answer many rows together, without an object for each.
+
+    Returns:
+        The answers to the rows that did not fail, and what was raised for those that did, by position.
+    """
+    try:
+        return predictor.predict(columns), {}
+    except Exception:
+        each = predict_each(predictor, columns)
+    answers = [answer for answer in each if isinstance(answer, Answer)]
+    has_probabilities = bool(answers) and answers[0].probabilities is not None
+    probabilities = np.asarray([answer.probabilities for answer in answers]) if has_probabilities else None
+    failed = {position: answer for position, answer in enumerate(each) if isinstance(answer, Exception)}
+    return Predictions([answer.value for answer in answers], probabilities), failed
+
+
 def predict_each(predictor: Predictor, columns: Columns) -> list[Answer | Exception]:
     """Answer rows together, or, where that fails, halve them until the rows that fail stand alone.
 

@@ -96,6 +96,12 @@ def body_too_large(limit: int) -> Problem:
     return Problem(413, "body-too-large", "The body is too large", detail, headers={"connection": "close"})
 
 
+def too_many_rows(count: int, limit: int) -> Problem:
+    """A batch beyond the limit."""
+    detail = f"The list has {count} rows, at most {limit} are answered at once: split it."
+    return Problem(413, "too-many-rows", "Too many rows", detail)
+
+
 def not_json() -> Problem:
     """A body that says it is something else."""
     detail = "Send the header 'Content-Type: application/json'."

@@ -12,8 +12,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from service.api.app import create_api, create_app
+from service.features.columns import Columns
 from service.features.examples import example_rows
-from service.features.layout import Columns
 from service.inference.batching import MicroBatcher
 from service.inference.predictor import Predictions
 from service.inference.problems import Problem

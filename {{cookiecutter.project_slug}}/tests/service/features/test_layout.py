@@ -105,6 +105,21 @@ def test_a_request_equals_its_training_row(feature: dict, values: list, column: 
         assert type(ours) is type(theirs)  # None is not NaN, nor 1 True, though frames compare them as equal
 
 
+@pytest.mark.parametrize(("feature", "values", "column"), CASES)
+def test_columns_of_arrays_are_laid_out_as_lists_are(feature: dict, values: list, column: "pd.Series[Any]") -> None:
+    arrow = pytest.importorskip("pyarrow")
+    from service.features.arrow_columns import check_column
+    from service.features.arrow_values import plain
+
+    spec = a_spec(x=feature)
+    layout = FrameLayout.of(pd.DataFrame({"x": column, "y": 1.0}), spec)
+    array = arrow.array([value.astimezone(UTC) if isinstance(value, datetime) else value for value in values])
+    taken = check_column(spec.features[0], plain(array)).column(np.ones(len(values), dtype=bool))
+    ours, theirs = layout.from_columns({"x": taken}), layout.from_columns({"x": values})
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    assert [type(value) for value in ours["x"]] == [type(value) for value in theirs["x"]]
+
+
 @pytest.mark.parametrize(("feature", "values", "dtype"), ARROW)
 def test_a_request_equals_its_training_row_in_arrow(feature: dict, values: list, dtype: Any) -> None:
     pytest.importorskip("pyarrow")

@@ -3,13 +3,13 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.features.layout import Columns
+from service.features.columns import Columns
 from service.inference.core import Core
 from service.inference.predictor import Answer, Predictions, predict_each
 from service.inference.problems import Problem
@@ -191,12 +191,15 @@ def test_what_the_model_raises_is_answered_without_its_words_and_logged_without_
 
 
 def test_an_observer_that_fails_breaks_no_answer(served: ServedModel, house: dict[str, Any]) -> None:
-    seen = []
+    seen: list[str | float] = []
 
-    def failing(_model: ServedModel, _answer: Answer) -> None:
+    def failing(_model: ServedModel, _values: Sequence[str | float]) -> None:
         raise RuntimeError
 
-    core = Core(served, ApiSettings(), observers=[failing, lambda _model, answer: seen.append(answer.value)])
+    def seeing(_model: ServedModel, values: Sequence[str | float]) -> None:
+        seen.extend(values)
+
+    core = Core(served, ApiSettings(), observers=[failing, seeing])
     assert ask(core, house)["prediction"] == "yes"
     assert seen == ["yes"]
 

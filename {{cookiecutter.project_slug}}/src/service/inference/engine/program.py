@@ -1,12 +1,12 @@
 """Preprocessing as a program on columns: request values to a float64 matrix, without a frame in between."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from service.features.columns import Columns
+from service.features.columns import Column, Columns, as_list
 from service.inference.engine.checks import Matrix
 from service.inference.engine.steps import STEPS, Step
 
@@ -74,13 +74,13 @@ class OneHot:
         matrix = np.zeros((rows, self.width))
         if rows == 1:
             for name, table, unknown in self._plan:
-                position = table.get(columns[name][0], unknown)
+                position = table.get(_keys(columns[name])[0], unknown)
                 if position >= 0:
                     matrix[0, position] = 1.0
                 elif position == REFUSED:
                     raise ValueError("Found unknown categories during transform")
             return matrix
-        found = [[table.get(value, unknown) for value in columns[name]] for name, table, unknown in self._plan]
+        found = [[table.get(key, unknown) for key in _keys(columns[name])] for name, table, unknown in self._plan]
         positions = np.array(found, dtype=np.intp)
         places = positions + np.arange(rows) * self.width
         if positions.size and positions.min() < 0:
@@ -110,11 +110,11 @@ class Codes:
         for name, table, unknown, refuses in plan:
             if refuses:
                 try:
-                    found.append([table[value] for value in columns[name]])
+                    found.append([table[key] for key in _keys(columns[name])])
                 except KeyError:
                     raise ValueError("Found unknown categories during transform") from None
             else:
-                found.append([table.get(value, unknown) for value in columns[name]])
+                found.append([table.get(key, unknown) for key in _keys(columns[name])])
         return np.array(found, dtype=np.float64).T
 
 
@@ -142,6 +142,11 @@ class Concat:
     def __call__(self, columns: Columns, rows: int) -> Matrix:
         """See `Source`."""
         return np.concatenate([source(columns, rows) for source in self.sources], axis=1)
+
+
+def _keys(column: Column) -> Sequence[Any]:
+    """Values to look up, None where one is missing: an array of numbers says NaN instead, which equals nothing."""
+    return as_list(column) if isinstance(column, np.ndarray) else column
 
 
 PROGRAM: tuple[type, ...] = (Program, Numbers, OneHot, Codes, Chain, Concat, *STEPS)

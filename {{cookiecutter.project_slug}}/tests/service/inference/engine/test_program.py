@@ -62,3 +62,16 @@ def test_a_program_gives_the_same_bits_or_refuses_as_well(rows: list[tuple[Any, 
     if expected is not None and found is not None:
         dense = expected.toarray() if hasattr(expected, "toarray") else expected
         np.testing.assert_array_equal(found, dense)
+
+
+def test_arrays_are_looked_up_as_lists_are() -> None:
+    spec = {"task": "regression", "target": "y", "features": [{"name": "k", "type": "category", "values": [1, 2]}]}
+    spec["features"][0]["optional"] = True  # type: ignore[index]
+    frame = pd.DataFrame({"k": [1.0, 2.0, None, 1.0]})
+    features = FeatureSpec.model_validate(spec)
+    layout = FrameLayout.of(frame, features)
+    for encoder in (OneHotEncoder(handle_unknown="ignore"), CODES):
+        program = compile_preprocessing(ColumnTransformer([("k", encoder, ["k"])]).fit(frame), layout, features)
+        for rows in ([1, None, 2], [None]):
+            array = np.array(rows, dtype=np.float64)
+            assert np.array_equal(program({"k": rows}), program({"k": array}), equal_nan=True)

@@ -1,0 +1,101 @@
+"""The Open Inference Protocol over HTTP: `/v2/...`, for the clients of Triton, KServe and MLServer."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from service.inference.core import Core
+from service.inference.problems import Problem
+from service.inference.protocol import infer, model_metadata, server_metadata
+from service.inference.tensors import malformed
+
+PREFIX = "/v2"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+TAG = "open inference protocol"
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes of the protocol."""
+    model, version = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
+    table: list[tuple[str, str, Any, str]] = [
+        ("GET", "/v2", server, "The server and the extensions it knows"),
+        ("GET", "/v2/health/live", live, "Is the server alive?"),
+        ("GET", "/v2/health/ready", ready, "Can the server answer?"),
+        ("GET", model, metadata, "Inputs and outputs of the model"),
+        ("GET", f"{model}/ready", model_ready, "Can the model answer?"),
+        ("POST", f"{model}/infer", infer_rows, "Predict the rows of tensors"),
+        ("GET", version, metadata, "Inputs and outputs of a version"),
+        ("GET", f"{version}/ready", model_ready, "Can the version answer?"),
+        ("POST", f"{version}/infer", infer_rows, "Predict by a version"),
+    ]
+    for method, path, endpoint, summary in table:
+        operation = f"{endpoint.__name__}{'_of_version' if path.startswith(version) else ''}"
+        app.add_api_route(path, endpoint, methods=[method], tags=[TAG], summary=summary, operation_id=f"v2_{operation}")
+
+
+async def server(request: Request) -> JSONResponse:
+    """Name, version and extensions of the server."""
+    return JSONResponse(server_metadata(_name(request), _core(request).served.manifest.version))
+
+
+async def live() -> JSONResponse:
+    """Answers as long as the process does."""
+    return JSONResponse({"live": True})
+
+
+async def ready() -> JSONResponse:
+    """Answers once a model is loaded, verified and warm."""
+    return JSONResponse({"ready": True})
+
+
+async def metadata(request: Request, name: str, version: str | None = None) -> JSONResponse:
+    """Every feature is an input, named after it."""
+    _check_model(request, name, version)
+    return JSONResponse(model_metadata(_core(request).served, name))
+
+
+async def model_ready(request: Request, name: str, version: str | None = None) -> JSONResponse:
+    """Answers once the model is loaded, verified and warm."""
+    _check_model(request, name, version)
+    return JSONResponse({"name": name, "ready": True})
+
+
+async def infer_rows(request: Request, name: str, version: str | None = None) -> Response:
+    """Predict one or many rows, which all have to be valid.
+
+    Tensors come and go as JSON, or as bytes behind the JSON document (the protocol's binary tensor data extension).
+    """
+    _check_model(request, name, version)
+    length = request.headers.get(HEADER_LENGTH)
+    if length is not None and not (length.isascii() and length.isdigit()):
+        raise malformed(f"{HEADER_LENGTH} is not a number")
+    answer = await infer(_core(request), name, await request.body(), None if length is None else int(length[:18]))
+    if answer.header_length is None:
+        return Response(answer.body, media_type="application/json")
+    headers = {HEADER_LENGTH: str(answer.header_length)}
+    return Response(answer.body, headers=headers, media_type="application/octet-stream")
+
+
+def _check_model(request: Request, name: str, version: str | None) -> None:
+    """See that the model is the one that is served.
+
+    Raises:
+        Problem: it is not.
+    """
+    served = _core(request).served
+    if name != _name(request):
+        raise Problem(404, "unknown-model", "Unknown model", f"The model here is {_name(request)}.")
+    if version not in (None, "", served.manifest.version):
+        raise Problem(404, "unknown-version", "Unknown version", f"The version here is {served.manifest.version}.")
+
+
+def _name(request: Request) -> str:
+    """The model's name is the project's."""
+    return _core(request).served.manifest.project
+
+
+def _core(request: Request) -> Core:
+    core: Any = request.app.state.core
+    assert isinstance(core, Core)
+    return core
