@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.inference.core import Core
+from service.api.routes import core_of
 from service.inference.problems import Problem
 from service.inference.protocol import infer, model_metadata, server_metadata
 from service.inference.tensors import malformed
@@ -36,7 +36,7 @@ def add_routes(app: FastAPI) -> None:
 
 async def server(request: Request) -> JSONResponse:
     """Name, version and extensions of the server."""
-    return JSONResponse(server_metadata(_name(request), _core(request).served.manifest.version))
+    return JSONResponse(server_metadata(_name(request), core_of(request).served.manifest.version))
 
 
 async def live() -> JSONResponse:
@@ -52,7 +52,7 @@ async def ready() -> JSONResponse:
 async def metadata(request: Request, name: str, version: str | None = None) -> JSONResponse:
     """Every feature is an input, named after it."""
     _check_model(request, name, version)
-    return JSONResponse(model_metadata(_core(request).served, name))
+    return JSONResponse(model_metadata(core_of(request).served, name))
 
 
 async def model_ready(request: Request, name: str, version: str | None = None) -> JSONResponse:
@@ -70,7 +70,7 @@ async def infer_rows(request: Request, name: str, version: str | None = None) ->
     length = request.headers.get(HEADER_LENGTH)
     if length is not None and not (length.isascii() and length.isdigit()):
         raise malformed(f"{HEADER_LENGTH} is not a number")
-    answer = await infer(_core(request), name, await request.body(), None if length is None else int(length[:18]))
+    answer = await infer(core_of(request), name, await request.body(), None if length is None else int(length[:18]))
     if answer.header_length is None:
         return Response(answer.body, media_type="application/json")
     headers = {HEADER_LENGTH: str(answer.header_length)}
@@ -83,7 +83,7 @@ def _check_model(request: Request, name: str, version: str | None) -> None:
     Raises:
         Problem: it is not.
     """
-    served = _core(request).served
+    served = core_of(request).served
     if name != _name(request):
         raise Problem(404, "unknown-model", "Unknown model", f"The model here is {_name(request)}.")
     if version not in (None, "", served.manifest.version):
@@ -92,10 +92,4 @@ def _check_model(request: Request, name: str, version: str | None) -> None:
 
 def _name(request: Request) -> str:
     """The model's name is the project's."""
-    return _core(request).served.manifest.project
-
-
-def _core(request: Request) -> Core:
-    core: Any = request.app.state.core
-    assert isinstance(core, Core)
-    return core
+    return core_of(request).served.manifest.project

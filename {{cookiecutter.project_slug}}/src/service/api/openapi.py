@@ -135,7 +135,7 @@ def _document_protocol(operation: dict[str, Any], *, is_inference: bool) -> None
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
     statuses: tuple[int, ...] = (401, 404, 429) if "parameters" in operation else ()
     if is_inference:
-        statuses = (400, *statuses, 413, 422, 500)
+        statuses = (400, *statuses, 413, 422, 500, 503)
     operation["responses"] = {"200": {"description": "As the protocol says.", "content": {JSON: {"schema": {}}}}}
     for status in statuses:
         content = {JSON: {"schema": error}}

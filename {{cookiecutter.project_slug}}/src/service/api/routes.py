@@ -20,7 +20,7 @@ async def predict(request: Request) -> Response:
     What may be sent, and what comes back, follows from the model that is served.
     """
     body = await _json_body(request)
-    return Response(await _core(request).predict(body), media_type=JSON)
+    return Response(await core_of(request).predict(body), media_type=JSON)
 
 
 async def predict_batch(request: Request) -> Response:
@@ -32,7 +32,7 @@ async def predict_batch(request: Request) -> Response:
     """
     sent = sent_format(request.headers.get("content-type"))
     wanted = wanted_format(", ".join(request.headers.getlist("accept")), sent)
-    answer = await _core(request).predict_bulk(await request.body(), sent, wanted)
+    answer = await core_of(request).predict_bulk(await request.body(), sent, wanted)
     headers = {f"X-{name.replace('_', '-').title()}": value for name, value in answer.provenance.items()}
     headers["Content-Type"] = answer.media_type
     if answer.is_streamed:
@@ -42,7 +42,7 @@ async def predict_batch(request: Request) -> Response:
 
 async def model(request: Request) -> JSONResponse:
     """Version, origin, classes and held-out metrics of the model that is served."""
-    return JSONResponse(_core(request).served.manifest.summary())
+    return JSONResponse(core_of(request).served.manifest.summary())
 
 
 async def live() -> JSONResponse:
@@ -52,7 +52,7 @@ async def live() -> JSONResponse:
 
 async def ready(request: Request) -> JSONResponse:
     """Answers once a model is loaded, verified and warm; send traffic only then."""
-    return JSONResponse({"status": "ready", "model_version": _core(request).served.manifest.version})
+    return JSONResponse({"status": "ready", "model_version": core_of(request).served.manifest.version})
 
 
 async def metrics() -> Response:
@@ -61,7 +61,8 @@ async def metrics() -> Response:
     return Response(body, headers={"content-type": content_type})
 
 
-def _core(request: Request) -> Core:
+def core_of(request: Request) -> Core:
+    """The core of the application that a request came to."""
     core: Any = request.app.state.core
     assert isinstance(core, Core)
     return core
