@@ -20,9 +20,6 @@ from service.inference.problems import Problem
 from service.inference.served_model import load_served_model
 from service.settings import Settings, load_settings
 
-PROTECTED = ("/predict", "/predict/batch", "/model", "/v2/models/")
-"""What a key is needed for; a path that ends in a slash stands for all below it."""
-
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """The service of the project in the current folder, with its model loaded.
@@ -92,7 +89,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(metrics.RequestMetrics),
         *([cors] if api.cors_origins else []),
         Middleware(ConcurrencyLimit, limit=api.max_concurrency),
-        Middleware(ApiKeys, keys=[key.get_secret_value() for key in api.keys], paths=PROTECTED),
+        Middleware(ApiKeys, keys=[key.get_secret_value() for key in api.keys]),
         Middleware(BodyLimit, limit=api.max_body_bytes),
     ]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.inference_protocol import PREFIX
-from service.api.traffic import PROBLEM_TYPE
+from service.api.traffic import PROBLEM_TYPE, is_protected
 from service.features.examples import example_row
 from service.features.response import build_batch_response_model, build_response_model
 from service.inference.bulk_formats import FORMATS
@@ -83,7 +83,7 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     if secured:
         key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
         document["components"]["securitySchemes"] = {"ApiKey": key}
-        for path in (path for path in paths if path in ("/predict", "/predict/batch", "/model") or "{name}" in path):
+        for path in filter(is_protected, paths):
             for operation in paths[path].values():
                 operation["security"] = [{"ApiKey": []}]
     return document

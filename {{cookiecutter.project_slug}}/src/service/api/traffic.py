@@ -1,7 +1,7 @@
 """Limits and keys, as small pure-ASGI classes around the application."""
 
 import hmac
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import orjson
@@ -28,6 +28,11 @@ async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: S
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
+
+
+def is_protected(path: str) -> bool:
+    """Whether a path, or the template of one, needs a key where keys are set."""
+    return path in ("/predict", "/predict/batch", "/model") or path.startswith("/v2/models/")
 
 
 def is_key(sent: bytes, keys: Sequence[bytes]) -> bool:
@@ -57,27 +62,19 @@ class ConcurrencyLimit:
 
 
 class ApiKeys:
-    """Answers 401 to requests for `paths` that carry none of the keys; without keys, the service is open.
-
-    A path that ends in a slash stands for all paths below it.
-    """
+    """Answers 401 to requests for protected paths that carry none of the keys; without keys, the service is open."""
 
     HEADER = b"x-api-key"
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str], paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self.app = app
         self.keys = tuple(key.encode() for key in keys)
-        self.paths = frozenset(paths)
-        self.folders = tuple(path for path in paths if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._is_protected(scope["path"]) or self._is_allowed(scope):
+        if scope["type"] != "http" or not is_protected(scope["path"]) or self._is_allowed(scope):
             await self.app(scope, receive, send)
         else:
             await send_problem(no_api_key(), scope, receive, send)
-
-    def _is_protected(self, path: str) -> bool:
-        return path in self.paths or path.startswith(self.folders)
 
     def _is_allowed(self, scope: Scope) -> bool:
         if not self.keys or scope["method"] == "OPTIONS":
