@@ -17,7 +17,7 @@ from service.yaml_file import read_yaml
 
 CONFIG_FILE = "config.yaml"
 ENV_PREFIX = "SERVICE__"
-SECRETS = ("api.keys",)
+SECRETS = ("api.keys", "database.password", "fluentd.shared_key", "records.pii_key")
 """Settings that may not stand in `config.yaml`, because that file is committed."""
 
 
@@ -77,6 +77,72 @@ class ApiSettings(Section):
     """Time that requests in work have to finish after SIGTERM."""
 
 
+class RecordsSettings(Section):
+    """The record of every prediction: kept in local files before the answer leaves, then shipped to the sinks."""
+
+    sinks: tuple[Literal["database", "fluentd", "stdout"], ...] = ("database",)
+    """Where records are shipped to; with none, nothing is recorded."""
+    directory: Path = Path("var/records")
+    """Folder of the local files, relative to the project; on a disk that survives the process."""
+    durability: Literal["group", "strict"] = "group"
+    """`group` syncs the disk every `sync_milliseconds`: a power loss can cost that much. `strict` answers after it."""
+    sync_milliseconds: int = Field(100, ge=1, le=10_000)
+    """Time between two syncs of the disk."""
+    segment_bytes: int = Field(16 * 2**20, ge=4096)
+    """A local file is closed beyond this size and another begun."""
+    segment_seconds: int = Field(60, ge=1)
+    """A local file is closed beyond this age and another begun."""
+    max_bytes: int = Field(2**30, ge=2**20)
+    """Most bytes that wait in local files, of all processes; beyond, as when the disk is full, `when_full` holds."""
+    when_full: Literal["refuse", "serve_unlogged"] = "refuse"
+    """`refuse` answers 503; `serve_unlogged` answers with `"logged": false` and counts it."""
+    pii: Literal["omit", "hash"] = "omit"
+    """What is recorded of features that are `pii`: nothing, or a keyed hash, by which equal values can be told."""
+    pii_key: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
+    """Key of that hash. A secret: set `SERVICE__RECORDS__PII_KEY`, never this file."""
+    n_best: int = Field(5, ge=1)
+    """How many of the likeliest classes are recorded with their probabilities."""
+    shipping: Literal["with_service", "separate"] = "with_service"
+    """Whether the service ships its records itself, or `service records ship` does, as a process of its own."""
+    retention_days: int | None = Field(None, ge=1)
+    """Age at which predictions and their feedback are deleted from the database; none are by default."""
+
+    @model_validator(mode="after")
+    def _a_hash_needs_its_key(self) -> Self:
+        if self.pii == "hash" and self.pii_key is None:
+            raise ValueError("records.pii is 'hash' but there is no key: set SERVICE__RECORDS__PII_KEY")
+        return self
+
+
+class DatabaseSettings(Section):
+    """The database of records and feedback."""
+
+    url: str = "sqlite:///var/records.db"
+    """SQLAlchemy URL without a password; a SQLite file is relative to the project. PostgreSQL in production:
+    `postgresql+psycopg://user@host:5432/name`."""
+    password: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
+    """A secret: set `SERVICE__DATABASE__PASSWORD`, never this file."""
+
+
+class FluentdSettings(Section):
+    """The Fluentd, or another receiver of its Forward protocol, that the sink `fluentd` sends to."""
+
+    host: str = "127.0.0.1"
+    """Host name or address."""
+    port: int = Field(24224, ge=1, le=65535)
+    """Port of its `forward` source."""
+    tag: str = ""
+    """Start of the tags, before `.predict` and `.feedback`; the project's name by default."""
+    timeout_seconds: float = Field(10, gt=0)
+    """Time that a connection and an acknowledgement may take."""
+    tls: bool = False
+    """Whether to connect by TLS."""
+    ca_file: Path | None = None
+    """Certificates that the receiver's must be signed by; the system's by default."""
+    shared_key: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
+    """The key of the receiver's `<security>` section. A secret: set `SERVICE__FLUENTD__SHARED_KEY`, never this file."""
+
+
 class LoggingSettings(Section):
     """What the service prints about itself."""
 
@@ -109,6 +175,9 @@ class Settings(Section):
     training: TrainingSettings = TrainingSettings()
     artefacts: ArtefactSettings = ArtefactSettings()
     api: ApiSettings = ApiSettings()
+    records: RecordsSettings = RecordsSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    fluentd: FluentdSettings = FluentdSettings()
     logging: LoggingSettings = LoggingSettings()
     image: ImageSettings = ImageSettings()
     _root: Path = PrivateAttr(default=Path())
@@ -135,6 +204,11 @@ class Settings(Section):
     def model_directory(self) -> Path:
         """The folder of all model versions."""
         return self.root / self.artefacts.directory
+
+    @property
+    def records_directory(self) -> Path:
+        """The folder of records that are not shipped yet."""
+        return self.root / self.records.directory
 
     @property
     def features_file(self) -> Path:
