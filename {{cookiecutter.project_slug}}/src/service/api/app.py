@@ -18,6 +18,8 @@ from service.artefact.store import ArtefactStore
 from service.inference.core import Core
 from service.inference.problems import Problem
 from service.inference.served_model import load_served_model
+from service.records.journal import Journal
+from service.records.recorder import Recorder
 from service.settings import Settings, load_settings
 
 
@@ -41,7 +43,11 @@ def create_api(settings: Settings) -> FastAPI:
     """
     folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
     served = load_served_model(folder, settings.name, settings.id_name)
-    core = Core(served, settings.api, observers=[metrics.count_predictions])
+    journal = recorder = None
+    if settings.records.sinks:
+        journal = Journal(settings.records_directory, settings.name, settings.records, metrics.count_records)
+        recorder = Recorder(journal, settings.records, metrics.count_unlogged)
+    core = Core(served, settings.api, observers=[metrics.count_predictions], recorder=recorder)
     app = FastAPI(
         title=settings.title or settings.name,
         summary=settings.description,
@@ -59,6 +65,7 @@ def create_api(settings: Settings) -> FastAPI:
         },
     )
     app.state.core = core
+    app.state.journal = journal
     _add_routes(app)
     docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
@@ -100,5 +107,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
+    # A journal belongs to one process, so it is opened here, where no process forks any more.
+    journal: Journal | None = app.state.journal
+    if journal is not None:
+        journal.open()
+    try:
+        yield
+    finally:
+        if journal is not None:
+            journal.close()
+        gc.unfreeze()

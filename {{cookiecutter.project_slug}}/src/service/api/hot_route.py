@@ -43,7 +43,7 @@ class HotRoute:
         start = perf_counter()
         try:
             self._check(headers)
-            answer = await self._core.predict(await self._body(receive), _hang_up(receive))
+            answer = await self._core.predict(await self._body(receive), _hang_up(receive), start)
         except Problem as problem:
             await send_problem(problem, scope, receive, send)
             self._metrics.answered(problem.status, perf_counter() - start)

@@ -44,8 +44,9 @@ async def live() -> JSONResponse:
     return JSONResponse({"live": True})
 
 
-async def ready() -> JSONResponse:
-    """Answers once a model is loaded, verified and warm."""
+async def ready(request: Request) -> JSONResponse:
+    """Answers once a model is loaded, verified and warm; 503 while predictions are refused."""
+    core_of(request).check()
     return JSONResponse({"ready": True})
 
 
@@ -56,8 +57,9 @@ async def metadata(request: Request, name: str, version: str | None = None) -> J
 
 
 async def model_ready(request: Request, name: str, version: str | None = None) -> JSONResponse:
-    """Answers once the model is loaded, verified and warm."""
+    """Answers once the model is loaded, verified and warm; 503 while predictions are refused."""
     _check_model(request, name, version)
+    core_of(request).check()
     return JSONResponse({"name": name, "ready": True})
 
 

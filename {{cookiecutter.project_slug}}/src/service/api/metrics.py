@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.inference.served_model import ServedModel
+from service.records.journal import Turn
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -39,6 +40,11 @@ MODEL = Gauge(
     ["version", "model_id", "created_at", "task"],
     multiprocess_mode="livemax",
 )
+APPENDED = Counter("records_appended", "Records written to local files, of predictions and of feedback.")
+UNLOGGED = Counter("predictions_unlogged", "Predictions given without a record, since none could be stored.")
+FAILED_SYNCS = Counter("records_failed_syncs", "Failures of the disk after which a power loss may cost records.")
+WAITING = Gauge("records_waiting_bytes", "Size of all local files of records.", multiprocess_mode="livemostrecent")
+FULL = Gauge("records_full", "1 while records cannot be stored.", multiprocess_mode="livemax")
 
 
 def exposition() -> tuple[bytes, str]:
@@ -62,6 +68,19 @@ def count_predictions(served: ServedModel, values: Sequence[str | float]) -> Non
 
 _counters: dict[str, Counter] = {}
 """Counters by class: finding one by its labels takes longer than counting."""
+
+
+def count_records(turn: Turn) -> None:
+    """Take over what a journal tells of itself."""
+    APPENDED.inc(turn.appended)
+    FAILED_SYNCS.inc(turn.failed_syncs)
+    WAITING.set(turn.waiting_bytes)
+    FULL.set(turn.is_full)
+
+
+def count_unlogged(count: int) -> None:
+    """Count predictions that were given without a record."""
+    UNLOGGED.inc(count)
 
 
 def announce_model(served: ServedModel) -> None:

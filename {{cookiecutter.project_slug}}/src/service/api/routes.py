@@ -51,7 +51,11 @@ async def live() -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """Answers once a model is loaded, verified and warm; send traffic only then."""
+    """Answers 200 once a model is loaded, verified and warm; send traffic only then.
+
+    Answers 503 while predictions are refused because their records cannot be stored.
+    """
+    core_of(request).check()
     return JSONResponse({"status": "ready", "model_version": core_of(request).served.manifest.version})
 
 

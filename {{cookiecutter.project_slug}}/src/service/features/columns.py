@@ -12,7 +12,7 @@ A column is a list or an array, one entry for each row:
 Requests of rows come as lists, tables (Arrow, Parquet, tensors) as arrays wherever one of these holds all values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,3 +31,13 @@ def as_list(column: Column) -> list[Any]:
     if column.dtype.kind == "f":
         return [None if value != value else value for value in values]
     return values
+
+
+def without(columns: Columns, rows: Collection[int]) -> Columns:
+    """The columns without some rows, given by position."""
+    count = len(next(iter(columns.values())))
+    kept = [row for row in range(count) if row not in rows]
+    return {
+        name: column[kept] if isinstance(column, np.ndarray) else [column[row] for row in kept]
+        for name, column in columns.items()
+    }

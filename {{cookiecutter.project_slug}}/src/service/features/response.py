@@ -9,6 +9,8 @@ from service.features.spec import FeatureSpec
 
 PREDICTION_ID = Field(description="Identifies this prediction: log records and feedback refer to it.")
 
+LOGGED = "False if no record of this prediction could be stored, where `records.when_full` allows it; absent otherwise."
+
 
 class Provenance(BaseModel):
     """Which model answered, and when."""
@@ -51,6 +53,7 @@ def _answer_fields(spec: FeatureSpec, classes: tuple[str, ...], id_name: str | N
     fields["prediction_id"] = (str, PREDICTION_ID)
     if id_name is not None:
         fields["entity_id"] = (EntityId, Field(None, alias=id_name, description="The entity id, as it was sent."))
+    fields["logged"] = (Literal[False], Field(None, description=LOGGED))
     return fields
 
 

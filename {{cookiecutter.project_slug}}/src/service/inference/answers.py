@@ -31,6 +31,8 @@ class Answers:
     prediction_ids: Sequence[str | None]
     """None where a row has a problem."""
     entity_ids: EntityIds
+    is_logged: bool = True
+    """Whether no prediction is given without a record that there should be."""
 
     @classmethod
     def of(
@@ -77,6 +79,7 @@ class Answers:
             problems,
             [prediction_id for piece in pieces for prediction_id in piece.prediction_ids],
             [entity_id for piece in pieces for entity_id in piece.entity_ids],
+            all(piece.is_logged for piece in pieces),
         )
 
     @property
@@ -100,6 +103,8 @@ class Heading:
     """Whether entity ids are text, or else whole numbers."""
     provenance: Mapping[str, str]
     """Which model answers, and when."""
+    has_logged: bool
+    """Whether tables tell of each prediction if it is recorded."""
 
 
 class Writer(Protocol):
@@ -149,6 +154,8 @@ def answer_documents(answers: Answers, classes: Sequence[str], id_name: str | No
         document["prediction_id"] = answers.prediction_ids[row]
         if id_name is not None and answers.entity_ids[row] is not None:
             document[id_name] = answers.entity_ids[row]
+        if not answers.is_logged:
+            document["logged"] = False
         documents.append(document)
     return documents
 
@@ -217,4 +224,10 @@ class CsvWriter:
 def table_columns(answers: Answers, heading: Heading) -> dict[str, Any]:
     """Answers as the columns of a table."""
     ids = {heading.id_name: answers.entity_ids} if heading.id_name is not None else {}
-    return {**answer_columns(answers, heading.classes), **ids}
+    logged = {"logged": _logged(answers)} if heading.has_logged else {}
+    return {**answer_columns(answers, heading.classes), **logged, **ids}
+
+
+def _logged(answers: Answers) -> list[bool | None]:
+    """Whether each prediction is recorded; None where there is none."""
+    return [None if row in answers.problems else answers.is_logged for row in range(len(answers.values))]

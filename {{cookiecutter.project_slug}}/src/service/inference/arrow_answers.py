@@ -60,6 +60,8 @@ def schema_of(heading: Heading) -> Any:
     prediction = pa.string() if heading.classes else pa.float64()
     fields = [("prediction", prediction), *((name, pa.float64()) for name in probability_columns(heading.classes))]
     fields += [("prediction_id", pa.string()), ("error", pa.string())]
+    if heading.has_logged:
+        fields.append(("logged", pa.bool_()))
     if heading.id_name is not None:
         fields.append((heading.id_name, pa.string() if heading.has_text_ids else pa.int64()))
     return pa.schema(fields, metadata=dict(heading.provenance))

@@ -33,11 +33,11 @@ class BulkAnswer:
         return b"".join([chunk async for chunk in self.chunks])
 
 
-def heading_of(served: ServedModel, rows: Rows, provenance: dict[str, str]) -> Heading:
+def heading_of(served: ServedModel, rows: Rows, provenance: dict[str, str], *, has_logged: bool) -> Heading:
     """What the answers to the rows share."""
     sent = [entity_id for entity_id in rows.entity_ids if entity_id is not None]
     has_text = any(isinstance(entity_id, str) for entity_id in sent)
-    return Heading(served.schema.classes, served.id_name if sent else None, has_text, provenance)
+    return Heading(served.schema.classes, served.id_name if sent else None, has_text, provenance, has_logged)
 
 
 async def written(

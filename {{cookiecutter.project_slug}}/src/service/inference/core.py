@@ -3,21 +3,25 @@
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 
-import numpy as np
 import orjson
 
+from service.features.columns import without
 from service.inference.answers import Answers, Record
-from service.inference.batching import MicroBatcher
 from service.inference.bulk import PIECE_ROWS, BulkAnswer, heading_of, written
 from service.inference.bulk_formats import JSON, BulkFormat
-from service.inference.predictor import Answer, Predictions, predict_columns
-from service.inference.problems import Problem, model_failed, refused_by_model
-from service.inference.rows import RowReader, Rows
+from service.inference.predictor import Predictions, predict_columns
+from service.inference.problems import Problem, model_failed, record_not_stored, refused_by_model
+from service.inference.rows import Rows
 from service.inference.served_model import Row, ServedModel
+from service.inference.serving import Keep, RowAnswer, Serving, go_on_without, kept, provenance_of
 from service.inference.stamps import Stamps
+from service.records.recorder import Call, Recorder
+from service.records.syncing import NotStored
 from service.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
@@ -37,7 +41,15 @@ class Core:
     Calls are made from one event loop; each takes the served model once and stays with it.
     """
 
-    def __init__(self, served: ServedModel, limits: ApiSettings, *, observers: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        limits: ApiSettings,
+        *,
+        observers: Iterable[Observer] = (),
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._recorder = recorder
         self._limits = limits
         self._observers = tuple(observers)
         self._stamps = Stamps()
@@ -46,24 +58,47 @@ class Core:
     def serve(self, served: ServedModel) -> None:
         """Answer with this model from now on."""
         self.served = served
-        self._batcher = MicroBatcher(served, self._limits.max_concurrency, self._limits.timeout_seconds)
-        self._provenance = _provenance(served)
-        self._reader = RowReader(served, self._limits.max_batch_rows)
+        self._serving = Serving.of(served, self._limits, self._recorder)
 
-    async def predict(self, body: bytes, is_gone: Callable[[], bool] = nobody_hangs_up) -> bytes:
+    def check(self) -> None:
+        """See that predictions can be answered at the moment.
+
+        Raises:
+            Problem: their records cannot be stored, and without them none is answered.
+        """
+        if self._recorder is not None:
+            try:
+                self._recorder.check()
+            except NotStored as failed:
+                raise record_not_stored(failed.reason) from None
+
+    async def predict(
+        self, body: bytes, is_gone: Callable[[], bool] = nobody_hangs_up, started: float | None = None
+    ) -> bytes:
         """Answer one JSON object of features.
 
         Args:
             body: the object.
             is_gone: whether the caller has hung up, so that nothing needs to be computed.
+            started: when the request came, by `perf_counter`; now by default.
 
         Raises:
-            Problem: the request breaks a rule, or the model cannot answer it.
+            Problem: the request breaks a rule, the model cannot answer it, or the answer cannot be recorded.
         """
-        served, batcher, provenance = self.served, self._batcher, self._provenance
+        started = perf_counter() if started is None else started
+        serving = self._serving
+        served = serving.served
         row = served.row(body)
-        answer = self._document(served, row, await batcher.submit(row, is_gone))
-        return b"%b%b%b" % (orjson.dumps(answer)[:-1], provenance, self._timestamp())
+        answer = await self._answer_row(serving, "predict", started, row, is_gone)
+        document: dict[str, Any] = {"prediction": answer.value}
+        if answer.probabilities is not None:
+            document["probabilities"] = answer.probabilities
+        document["prediction_id"] = answer.prediction_id
+        if row.entity_id is not None and served.id_name is not None:
+            document[served.id_name] = row.entity_id
+        if not answer.is_logged:
+            document["logged"] = False
+        return b'%b%b"%b"}' % (orjson.dumps(document)[:-1], serving.provenance, answer.time.encode())
 
     async def predict_batch(self, body: bytes) -> bytes:
         """Answer a JSON list of objects by one document; see `predict_bulk`."""
@@ -78,13 +113,20 @@ class Core:
             wanted: the format of the answer.
 
         Raises:
-            Problem: the body is not of its format, or has too many rows.
+            Problem: the body is not of its format, has too many rows, or the answers cannot be recorded. Where only
+                part of a long answer cannot, its rows have that problem.
         """
-        served, batcher = self.served, self._batcher
-        rows = await batcher.run(partial(sent.read, self._reader, body))
-        provenance = {**provenance_of(served), "timestamp": self._stamps.now()}
-        heading = heading_of(served, rows, provenance)
-        chunks = written(rows, partial(self.answer_rows, served), wanted, heading, batcher.run)
+        started = perf_counter()
+        self.check()
+        served, batcher, reader, records, _ = self._serving
+        rows = await batcher.run(partial(sent.read, reader, body))
+        time = self._stamps.now()
+        provenance = {**provenance_of(served), "timestamp": time}
+        may_skip = self._recorder is not None and self._recorder.may_skip
+        heading = heading_of(served, rows, provenance, has_logged=may_skip)
+        keep = None if records is None else partial(records.keep_rows, Call("batch", started, time))
+        answer = partial(self._answer_piece, served, keep, len(rows))
+        chunks = written(rows, answer, wanted, heading, batcher.run)
         return BulkAnswer(wanted.media_type, provenance, len(rows), chunks)
 
     async def predict_records(
@@ -107,47 +149,90 @@ class Core:
         Raises:
             Problem: there are too many rows, or what `read` raises.
         """
-        served, batcher, reader = self.served, self._batcher, self._reader
-        records = read(served) if is_small else await batcher.run(partial(read, served))
-        if len(records) != 1:
-            rows = await batcher.run(partial(reader.records, records))
-            pieces = [await batcher.run(partial(self.answer_rows, served, piece)) for piece in rows.pieces(PIECE_ROWS)]
-            return served, Answers.joined(pieces)
-        row = reader.record(records[0])
+        started = perf_counter()
+        serving = self._serving
+        served, batcher, reader, records, _ = serving
+        sent = read(served) if is_small else await batcher.run(partial(read, served))
+        if len(sent) == 1:
+            row = reader.record(sent[0])
+            return served, (await self._answer_row(serving, "infer", started, row, is_gone)).alone(row)
+        self.check()
+        rows = await batcher.run(partial(reader.records, sent))
+        pieces = [await batcher.run(partial(self.answer_rows, served, piece)) for piece in rows.pieces(PIECE_ROWS)]
+        answers = Answers.joined(pieces)
+        if records is not None and not answers.problems:
+            # One row with a problem fails them all, so none is recorded before all are answered.
+            keep = partial(records.keep_rows, Call("infer", started, self._stamps.now()))
+            answers = replace(answers, is_logged=await batcher.run(partial(kept, keep, rows.columns, answers)))
+        return served, answers
+
+    def answer_rows(self, served: ServedModel, rows: Rows, keep: Keep | None = None) -> Answers:
+        """The answer to each row: its prediction, or its problem.
+
+        Args:
+            served: the model.
+            rows: to answer.
+            keep: records the predictions; by default they are not.
+
+        Raises:
+            Problem: the predictions cannot be recorded.
+        """
+        predictions, failures, columns = Predictions([], None), dict(rows.problems), rows.columns
+        if len(rows) > len(rows.problems):
+            predictions, failed = predict_columns(served.predictor, rows.columns)
+            if failed:
+                valid = [row for row in range(len(rows)) if row not in rows.problems]
+                failures |= {valid[place]: _problem(served, error) for place, error in failed.items()}
+                columns = without(rows.columns, failed)
+        ids = self._stamps.new_ids(len(predictions.values))
+        answers = Answers.of(predictions, failures, ids, rows.entity_ids)
+        if keep is not None and predictions.values:
+            sent = [rows.entity_ids[row] for row in range(len(rows)) if row not in failures]
+            answered = Answers(predictions.values, predictions.probabilities, {}, ids, sent)
+            answers = replace(answers, is_logged=kept(keep, columns, answered))
+        self._observe(served, predictions.values)
+        return answers
+
+    def _answer_piece(self, served: ServedModel, keep: Keep | None, count: int, rows: Rows) -> Answers:
+        """The answers to all rows of a request, or to some of the `count` rows, which then may have the same problem.
+
+        Raises:
+            Problem: none of all the predictions can be recorded.
+        """
+        try:
+            return self.answer_rows(served, rows, keep)
+        except Problem as problem:
+            if len(rows) == count:
+                raise
+            problems = {row: rows.problems.get(row, problem) for row in range(len(rows))}
+            return Answers.of(Predictions([], None), problems, [], rows.entity_ids)
+
+    async def _answer_row(
+        self, serving: Serving, route: str, started: float, row: Row, is_gone: Callable[[], bool]
+    ) -> RowAnswer:
+        """The answer to one row, recorded.
+
+        Raises:
+            Problem: the model cannot answer it, or the answer cannot be recorded.
+        """
+        served, batcher, _, records, _ = serving
         answered = await batcher.submit(row, is_gone)
         if isinstance(answered, Exception):
             raise _problem(served, answered)
-        self._observe(served, [answered.value])
-        probabilities = None if answered.probabilities is None else np.asarray([answered.probabilities])
-        return served, Answers([answered.value], probabilities, {}, [self._stamps.new_id()], [row.entity_id])
-
-    def answer_rows(self, served: ServedModel, rows: Rows) -> Answers:
-        """The answer to each row: its prediction, or its problem."""
-        predictions, failures = Predictions([], None), dict(rows.problems)
-        if len(rows) > len(rows.problems):
-            predictions, failed = predict_columns(served.predictor, rows.columns)
-            valid = [row for row in range(len(rows)) if row not in rows.problems] if failed else []
-            failures |= {valid[place]: _problem(served, error) for place, error in failed.items()}
-        self._observe(served, predictions.values)
-        ids = self._stamps.new_ids(len(predictions.values))
-        return Answers.of(predictions, failures, ids, rows.entity_ids)
-
-    def _document(self, served: ServedModel, row: Row, answered: Answer | Exception) -> dict[str, Any]:
-        """The answer to one row, without what all rows share.
-
-        Raises:
-            Problem: the model could not answer it.
-        """
-        if isinstance(answered, Exception):
-            raise _problem(served, answered)
-        self._observe(served, [answered.value])
-        document: dict[str, Any] = {"prediction": answered.value}
-        if answered.probabilities is not None:
-            document["probabilities"] = dict(zip(served.schema.classes, answered.probabilities, strict=True))
-        document["prediction_id"] = self._stamps.new_id()
-        if row.entity_id is not None and served.id_name is not None:
-            document[served.id_name] = row.entity_id
-        return document
+        value, listed = answered
+        probabilities = None if listed is None else dict(zip(served.schema.classes, listed, strict=True))
+        prediction_id, time = self._stamps.new_id(), self._stamps.now()
+        is_logged = True
+        if records is not None:
+            call = Call(route, started, time)
+            try:
+                stored = records.keep_row(call, prediction_id, row.entity_id, row.values, value, probabilities)
+                if stored is not None:
+                    await stored
+            except NotStored as failed:
+                is_logged = go_on_without(records, failed)
+        self._observe(served, [value])
+        return RowAnswer(value, probabilities, prediction_id, time, is_logged)
 
     def _observe(self, served: ServedModel, values: Sequence[str | float]) -> None:
         for observer in self._observers:
@@ -155,24 +240,6 @@ class Core:
                 observer(served, values)
             except Exception:
                 logger.exception("an observer of predictions failed")
-
-    def _timestamp(self) -> bytes:
-        return b'"%b"}' % self._stamps.now().encode()
-
-
-def provenance_of(served: ServedModel) -> dict[str, str]:
-    """Which model answers."""
-    manifest = served.manifest
-    return {
-        "model_version": manifest.version,
-        "model_id": manifest.id,
-        "model_created_at": manifest.created_at.isoformat(),
-    }
-
-
-def _provenance(served: ServedModel) -> bytes:
-    """What every answer of a model ends with, up to the time."""
-    return b"," + orjson.dumps(provenance_of(served))[1:-1] + b',"timestamp":'
 
 
 def _problem(served: ServedModel, error: Exception) -> Problem:

@@ -125,6 +125,12 @@ def timed_out() -> Problem:
     return Problem(503, "timed-out", "Timed out", detail, headers={"retry-after": "1"})
 
 
+def record_not_stored(reason: str) -> Problem:
+    """A prediction that may not be given, because its record cannot be stored."""
+    detail = f"No prediction is given without a record, and none can be stored: {reason}."
+    return Problem(503, "record-not-stored", "The record cannot be stored", detail, headers={"retry-after": "5"})
+
+
 def _distinct(errors: list[FeatureError]) -> list[FeatureError]:
     """Without repetitions, which a union of types would bring."""
     return list({(error.pointer, error.message): error for error in errors}.values())

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.features.spec import VectorFeature
 from service.inference.answers import Answers, Record
-from service.inference.core import Core, nobody_hangs_up, provenance_of
+from service.inference.core import Core, nobody_hangs_up
 from service.inference.problems import Problem
 from service.inference.served_model import ServedModel
+from service.inference.serving import provenance_of
 from service.inference.tensors import BINARY_SIZE, Tensor, datatype_of, encode_values, malformed, tensor_values
 
 SMALL_BODY = 2**16
@@ -188,5 +189,7 @@ def _written(request: InferenceRequest, served: ServedModel, name: str, answers:
     parameters: Record = {key: text for key, text in provenance_of(served).items() if key != "model_version"}
     if served.schema.classes:
         parameters["classes"] = orjson.dumps(served.schema.classes).decode()
+    if not answers.is_logged:
+        parameters["logged"] = False
     header = orjson.dumps({**document, "parameters": parameters, "outputs": outputs})
     return InferenceAnswer(header + b"".join(parts), len(header) if parts else None)

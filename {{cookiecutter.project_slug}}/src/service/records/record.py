@@ -1,14 +1,17 @@
 """What is recorded: predictions and feedback, one by one as sinks take them, or many in one line as a segment has them.
 
-A segment holds JSON lines. A line is the predictions of one call, by columns, so that recording ten thousand rows costs
-little more than recording one; or one request's feedback. Readers spread a line into records.
+A segment holds JSON lines. A line is one prediction; the predictions of a call, by columns, so that recording many rows
+costs little; or one request's feedback. Readers spread a line into records.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 import orjson
+
+from service.features.columns import as_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,50 @@ class FeedbackRecord:
 Record = PredictionRecord | FeedbackRecord
 
 
+LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NAIVE_UTC
+
+
+def call_start(model_version: str, model_id: str, route: str, features: Sequence[str] | None = None) -> bytes:
+    """How the lines of a route and a model start, made once.
+
+    Args:
+        model_version: of the model.
+        model_id: of the model.
+        route: of the requests.
+        features: names of the inputs, for lines of one row.
+    """
+    head = {"kind": "prediction", "model_version": model_version, "model_id": model_id, "route": route}
+    return orjson.dumps(head if features is None else {**head, "features": features})[:-1] + b","
+
+
+def row_line(
+    call: bytes,
+    prediction_id: str,
+    entity_id: str | int | None,
+    inputs: Sequence[Any],
+    prediction: str | float,
+    probabilities: Mapping[str, float] | None,
+) -> bytes:
+    """One line of a segment: a single prediction.
+
+    Args:
+        call: as `call_start` made it, with features, and ended by `"time":"...","latency_ms":...,`.
+        prediction_id: of the prediction.
+        entity_id: of the row, if it has one.
+        inputs: in the order of the features.
+        prediction: the class, or the number.
+        probabilities: of the best classes.
+    """
+    row = {
+        "id": prediction_id,
+        "entity_id": entity_id,
+        "inputs": inputs,
+        "prediction": prediction,
+        "probabilities": probabilities,
+    }
+    return call + orjson.dumps(row, None, LINE)[1:]
+
+
 def prediction_line(
     call: bytes,
     ids: Sequence[str],
@@ -90,27 +137,31 @@ def prediction_line(
         call: what the rows share, as `call_start` made it and ended by `"time":"...","latency_ms":...,`.
         ids: of the predictions, n of them.
         entity_ids: n of them; None where no row has one.
-        inputs: by feature, n values each, as lists or arrays.
+        inputs: by feature, n values each, as lists or columns of `service.features.columns`.
         predictions: n of them.
         probabilities: by class, n values each; NaN or None where the class is not among the best.
     """
     columns = {
         "ids": ids,
         "entity_ids": entity_ids,
-        "inputs": inputs,
+        "inputs": {name: _without_nat(column) for name, column in inputs.items()},
         "predictions": predictions,
         "probabilities": probabilities,
     }
-    return b"%b%b" % (call, orjson.dumps(columns, option=LINE)[1:])
+    return call + orjson.dumps(columns, _listed, LINE)[1:]
 
 
-LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NAIVE_UTC
+def _without_nat(column: Any) -> Any:
+    """A column of moments with None for NaT, at which orjson fails."""
+    is_moments = isinstance(column, np.ndarray) and column.dtype.kind == "M"
+    return as_list(column) if is_moments and np.isnat(column).any() else column
 
 
-def call_start(model_version: str, model_id: str, route: str) -> bytes:
-    """How the lines of a route and a model start, made once."""
-    head = {"kind": "prediction", "model_version": model_version, "model_id": model_id, "route": route}
-    return orjson.dumps(head)[:-1] + b","
+def _listed(value: Any) -> Any:
+    """What orjson asks for where it takes an array for none of its own, such as one of objects."""
+    if isinstance(value, np.ndarray):
+        return as_list(value)
+    raise TypeError
 
 
 def feedback_line(records: Sequence[FeedbackRecord]) -> bytes:
@@ -131,12 +182,23 @@ def records_in(line: bytes) -> list[Record]:
             return [FeedbackRecord(**record) for record in data["records"]]
         if kind == "prediction":
             return list(_predictions(data))
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"not a line of records: {error!r}") from None
     raise ValueError(f"{kind!r} is no kind of record")
 
 
 def _predictions(data: Mapping[str, Any]) -> Iterator[PredictionRecord]:
+    shared = {key: data[key] for key in ("time", "route", "model_version", "model_id", "latency_ms")}
+    if "id" in data:
+        yield PredictionRecord(
+            prediction_id=data["id"],
+            entity_id=data["entity_id"],
+            inputs=dict(zip(data["features"], data["inputs"], strict=True)),
+            prediction=data["prediction"],
+            probabilities=data["probabilities"],
+            **shared,
+        )
+        return
     ids, entity_ids, values = data["ids"], data["entity_ids"], data["predictions"]
     inputs, probabilities = data["inputs"], data["probabilities"]
     for row, prediction_id in enumerate(ids):
@@ -145,13 +207,9 @@ def _predictions(data: Mapping[str, Any]) -> Iterator[PredictionRecord]:
             likely = {name: column[row] for name, column in probabilities.items() if column[row] is not None}
         yield PredictionRecord(
             prediction_id=prediction_id,
-            time=data["time"],
-            route=data["route"],
-            model_version=data["model_version"],
-            model_id=data["model_id"],
             entity_id=None if entity_ids is None else entity_ids[row],
             inputs={name: column[row] for name, column in inputs.items()},
             prediction=values[row],
             probabilities=likely,
-            latency_ms=data["latency_ms"],
+            **shared,
         )
