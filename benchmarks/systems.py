@@ -114,8 +114,9 @@ def script(name: str) -> Callable[[Launch], list[str]]:
 
 
 def serve_ours(launch: Launch) -> list[str]:
-    """`service serve` in the baked project."""
-    return [str(launch.bin / "python"), "-m", "service.cli", "serve", "--port", str(launch.port)]
+    """`service serve` in the baked project, as the command that an installation makes runs it."""
+    command = "from service.cli import main; main()"
+    return [str(launch.bin / "python"), "-c", command, "serve", "--port", str(launch.port)]
 
 
 def serve_bentoml(launch: Launch) -> list[str]:

@@ -6,10 +6,13 @@ A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. With --che
 is 1 if a table is stale.
 """
 
+import ast
+import inspect
 import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +54,7 @@ def features_tables() -> str:
     from service.features.spec import FEATURE_TYPES, FeatureSpec
 
     common = set.intersection(*(set(model.model_fields) for model in FEATURE_TYPES.values()))
-    file = [[f"`{key}`", text(field.description)] for key, field in FeatureSpec.model_fields.items()]
+    file = [[f"`{key}`", meaning(FeatureSpec, key)] for key in FeatureSpec.model_fields]
     types = [
         [f"`{name}`", text(model.__doc__), ", ".join(own_keys(model, common)) or "none"]
         for name, model in FEATURE_TYPES.items()
@@ -78,22 +81,22 @@ def key_rows(types: Mapping[str, type[BaseModel]]) -> list[list[str]]:
     """One row for each key and meaning, with the types that know it so."""
     found: dict[tuple[str, str], list[str]] = {}
     for name, model in types.items():
-        for key, field in model.model_fields.items():
-            found.setdefault((key, text(field.description)), []).append(name)
+        for key in model.model_fields:
+            found.setdefault((key, meaning(model, key)), []).append(name)
     rows = []
-    for (key, meaning), names in found.items():
+    for (key, words), names in found.items():
         fields = [types[name].model_fields[key] for name in names]
         values = list(dict.fromkeys(value_words(types[name], key) for name in names))
         of = "every type" if len(names) == len(types) else ", ".join(f"`{name}`" for name in names)
         if key == "type":
-            values, meaning = ["one of the types above"], "What the feature holds."
+            values, words = ["one of the types above"], "What the feature holds."
         rows.append(
             [
                 f"`{key}`",
                 of,
                 values[0] if len(values) == 1 else "as in a request",
                 default_words(fields[0].default),
-                meaning,
+                words,
             ]
         )
     order = ["name", "type", *dict.fromkeys(key for key, _ in found if key not in ("default", "example"))]
@@ -139,7 +142,7 @@ def settings_table(section: type[BaseModel], prefix: str, skip: Iterable[str] = 
                 f"{words}; environment only" if extra.get("secret") else words,
                 default_words(field.default),
                 f"`{prefix}{key.upper()}`",
-                text(field.description),
+                meaning(section, key),
             ]
         )
     return table(("key", "value", "default", "environment variable", "meaning"), rows)
@@ -194,6 +197,22 @@ def default_words(value: Any) -> str:
     if value is None or value == () or value == "":
         return "none"
     return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"
+
+
+def meaning(model: type[BaseModel], key: str) -> str:
+    """The docstring below a field, in the class that declares it.
+
+    Pydantic would read the sources for them at every start of the service (`use_attribute_docstrings`).
+    """
+    owner = next(base for base in model.__mro__ if key in inspect.get_annotations(base))
+    (definition,) = ast.parse(inspect.getsource(owner)).body
+    assert isinstance(definition, ast.ClassDef)
+    for field, below in pairwise(definition.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id == key:
+            match below:
+                case ast.Expr(ast.Constant(str(docstring))):
+                    return text(docstring)
+    return ""
 
 
 def text(docstring: str | None) -> str:

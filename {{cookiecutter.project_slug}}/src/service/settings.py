@@ -22,9 +22,9 @@ SECRETS = ("api.keys", "database.password", "fluentd.shared_key", "records.pii_k
 
 
 class Section(BaseModel):
-    """Base of all settings: unknown keys are errors, values never change, docstrings describe fields."""
+    """Base of all settings: unknown keys are errors, values never change, docstrings describe fields in the docs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class TrainingSettings(Section):

@@ -105,8 +105,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics.announce_model(app.state.core.served)
     # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     # A journal belongs to one process, so it is opened here, where no process forks any more.
     journal: Journal | None = app.state.journal
     if journal is not None:

@@ -15,16 +15,12 @@ LOGGED = "False if no record of this prediction could be stored, where `records.
 class Provenance(BaseModel):
     """Which model answered, and when."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(defer_build=True, protected_namespaces=())
 
-    model_version: str
-    """Version of the model, the name of its folder."""
-    model_id: str
-    """UUID of the training run."""
-    model_created_at: str
-    """When the model was trained: ISO 8601, UTC."""
-    timestamp: str
-    """When this was answered: ISO 8601, UTC."""
+    model_version: str = Field(description="Version of the model, the name of its folder.")
+    model_id: str = Field(description="UUID of the training run.")
+    model_created_at: str = Field(description="When the model was trained: ISO 8601, UTC.")
+    timestamp: str = Field(description="When this was answered: ISO 8601, UTC.")
 
 
 def build_response_model(spec: FeatureSpec, classes: tuple[str, ...], id_name: str | None) -> type[BaseModel]:

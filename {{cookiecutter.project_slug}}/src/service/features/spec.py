@@ -17,7 +17,7 @@ Int64 = Annotated[int, Field(ge=-INT64, lt=INT64)]
 
 
 class _Feature(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     """The column's name in the training frame and the key in a request: any text."""
@@ -192,7 +192,7 @@ Feature = Annotated[
 class FeatureSpec(BaseModel):
     """What the model predicts and from which features: `features.yaml`, every type known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     task: Task
     """`classification` or `regression`."""

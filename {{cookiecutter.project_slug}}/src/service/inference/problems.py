@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import did_you_mean, listed
@@ -21,6 +21,8 @@ MAX_ERRORS = 100
 class FeatureError(BaseModel):
     """One rule that a request broke."""
 
+    model_config = ConfigDict(defer_build=True)
+
     pointer: str
     """JSON pointer to the value, as a URI fragment."""
     feature: str | None = None
@@ -33,6 +35,8 @@ class FeatureError(BaseModel):
 
 class ProblemDetails(BaseModel):
     """An RFC 9457 problem document."""
+
+    model_config = ConfigDict(defer_build=True)
 
     type: str
     title: str

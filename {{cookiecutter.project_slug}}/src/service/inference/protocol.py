@@ -28,6 +28,8 @@ PLATFORM = "cookiecutter-ml-microservice"
 class RequestedOutput(BaseModel):
     """An output that the caller wants."""
 
+    model_config = ConfigDict(defer_build=True)
+
     name: str
     parameters: dict[str, Any] | None = None
 
@@ -35,7 +37,7 @@ class RequestedOutput(BaseModel):
 class InferenceRequest(BaseModel):
     """The JSON document of a request."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
     id: str | None = None
     parameters: dict[str, Any] | None = None

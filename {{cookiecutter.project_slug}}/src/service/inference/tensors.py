@@ -28,7 +28,7 @@ Parameters = dict[str, Any]
 class Tensor(BaseModel):
     """One input of a request."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=2)]
