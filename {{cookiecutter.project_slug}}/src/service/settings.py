@@ -59,7 +59,10 @@ class ApiSettings(Section):
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
     workers: int = Field(1, ge=1, le=256)
-    """Processes, each with its own copy of the model."""
+    """Processes that answer; one that dies is replaced."""
+    preload: bool = True
+    """Whether several workers are forked from a process with the model, whose memory they share; `false` where a
+    library does not survive that, as CUDA does not: each then reads its own copy."""
     keys: Annotated[tuple[SecretStr, ...], Field(json_schema_extra={"secret": True})] = ()
     """API keys, separated by commas, of which a caller sends one as `X-API-Key`. Without any, the API is open, which
     `environment: production` refuses. A secret: set `SERVICE__API__KEYS`, never this file."""

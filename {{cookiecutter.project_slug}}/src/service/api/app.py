@@ -17,32 +17,45 @@ from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
 from service.inference.problems import Problem
-from service.inference.served_model import load_served_model
+from service.inference.served_model import ReadModel, read_model
 from service.records.journal import Journal
 from service.records.recorder import Recorder
 from service.settings import Settings, load_settings
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(settings: Settings | None = None, model: ReadModel | None = None) -> ASGIApp:
     """The service of the project in the current folder, with its model loaded.
+
+    Args:
+        settings: those of the current folder by default.
+        model: what `read_settled_model` gave, where that was done before this process was forked.
 
     Raises:
         ServiceError: the configuration or the model cannot be used.
     """
     settings = settings or load_settings()
-    app = create_api(settings)
+    app = create_api(settings, model)
     keys = [key.get_secret_value() for key in settings.api.keys]
     return HotRoute(app, app.state.core, keys, settings.api.max_body_bytes)
 
 
-def create_api(settings: Settings) -> FastAPI:
+def read_settled_model(settings: Settings) -> ReadModel:
+    """The model that the settings say, read but not called yet.
+
+    Raises:
+        ArtefactError: there is none, or it is damaged or foreign.
+    """
+    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    return read_model(folder, settings.name, settings.id_name)
+
+
+def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     """The application without the hot route.
 
     Raises:
         ServiceError: the configuration or the model cannot be used.
     """
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
-    served = load_served_model(folder, settings.name, settings.id_name)
+    served = (model or read_settled_model(settings)).proved()
     journal = recorder = None
     if settings.records.sinks:
         journal = Journal(settings.records_directory, settings.name, settings.records, metrics.count_records)

@@ -81,21 +81,47 @@ class ServedModel:
         return {name: [row.values[field] for row in rows] for field, name in self._fields.items()}
 
 
+@dataclass(frozen=True)
+class ReadModel:
+    """A model version that was verified and read but never called: libraries that make threads have made none yet, so
+    that a process may fork and its children share the model's memory."""
+
+    served: ServedModel
+    golden: Sequence[GoldenRow]
+
+    def proved(self) -> ServedModel:
+        """The model, replayed, warmed up and timed.
+
+        Raises:
+            ArtefactError: it no longer gives the answers that it gave when trained.
+        """
+        replay(self.served, self.golden)
+        self.served.is_fast = _median_seconds(self.served, self.golden) < FAST_SECONDS
+        logger.info("loaded model %s: %d golden rows replayed", self.served.manifest.version, len(self.golden))
+        return self.served
+
+
 def load_served_model(folder: Path, project: str, id_name: str | None) -> ServedModel:
     """Read, verify, replay and warm up a model version.
 
     Raises:
         ArtefactError: the version is damaged, foreign, or no longer gives the answers that it gave when trained.
     """
+    return read_model(folder, project, id_name).proved()
+
+
+def read_model(folder: Path, project: str, id_name: str | None) -> ReadModel:
+    """Read and verify a model version, without calling it.
+
+    Raises:
+        ArtefactError: the version is damaged or foreign.
+    """
     artefact = read_artefact(folder, project)
     if id_name is not None and id_name in artefact.schema.spec.names:
         message, advice = f"id_name {id_name!r} is a feature of the model {folder.name}", "set another id_name"
         raise ArtefactError(Fault(message, file="config.yaml", advice=advice))
     served = ServedModel(artefact.manifest, artefact.schema, _predictor(artefact), id_name)
-    replay(served, artefact.golden)
-    served.is_fast = _median_seconds(served, artefact.golden) < FAST_SECONDS
-    logger.info("loaded model %s: %d golden rows replayed", artefact.manifest.version, len(artefact.golden))
-    return served
+    return ReadModel(served, artefact.golden)
 
 
 def replay(served: ServedModel, golden: Sequence[GoldenRow]) -> None:

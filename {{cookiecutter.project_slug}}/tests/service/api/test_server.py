@@ -1,8 +1,11 @@
 """The service as its users run it: a process of its own, several workers, signals."""
 
+import hashlib
+import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,10 +13,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pytest
+
+from service.settings import load_settings
+from service.training.hooks import Hooks
+from service.training.pipeline import train
 
 HOUSE = json.dumps({"floor area": 300.0, "lift": True}).encode()
 
@@ -66,6 +78,70 @@ def post(url: str, body: bytes = HOUSE) -> dict[str, Any]:
         return answer
 
 
+def children(process: "subprocess.Popen[str]") -> set[int]:
+    """The pids of a service's workers."""
+    return {int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for something that must come."""
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
+
+
+def answered(address: str) -> float:
+    """How many predictions all workers together have answered."""
+    text = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
+    found = re.search(r'^http_requests_total\{.*route="/predict",status="200"\} (\S+)$', text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def ask_until_refused(address: str) -> tuple[int, list[str]]:
+    """Post on one connection after the other until nobody listens any more.
+
+    Returns:
+        How many requests were answered, and what became of those that were not.
+    """
+    host, count = address.removeprefix("http://"), 0
+    lost: list[str] = []
+    while True:
+        caller = http.client.HTTPConnection(host, timeout=20)
+        try:
+            caller.connect()
+        except ConnectionRefusedError:
+            return count, lost
+        try:
+            is_last = False
+            while not is_last:
+                caller.request("POST", "/predict", HOUSE, {"content-type": "application/json"})
+                response = caller.getresponse()
+                response.read()
+                is_last = response.getheader("connection") == "close"
+                count += response.status == 200
+        except (OSError, http.client.HTTPException) as error:
+            lost.append(repr(error))
+        finally:
+            caller.close()
+
+
+def rename(version: Path, name: str) -> Path:
+    """A copy of a model version under another name, as if it had been trained again; made the current one."""
+    copy = Path(shutil.copytree(version, version.parent / name))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "version": name}))
+    (version.parent / "current").write_text(name)
+    return copy
+
+
+def memory(pids: set[int]) -> float:
+    """Memory of processes in MB, pages that they share counted once."""
+    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    return sum(int(re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)[0]) for text in texts) / 1000
+
+
 def test_metrics_add_up_over_all_workers(project: Path) -> None:
     with serving(project, "--workers", "2") as (address, _process):
         for _ in range(40):
@@ -98,6 +174,83 @@ def test_sigterm_lets_requests_in_work_finish_and_ends_with_0(project: Path) -> 
         assert process.wait(timeout=20) == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_load_drops_no_request(project: Path, workers: str) -> None:
+    with ThreadPoolExecutor(8) as callers, serving(project, "--workers", workers) as (address, process):
+        asked = [callers.submit(ask_until_refused, address) for _ in range(8)]
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        outcomes = [one.result(timeout=30) for one in asked]
+        assert process.wait(timeout=20) == 0
+    assert [lost for _, lost in outcomes if lost] == []
+    assert sum(count for count, _ in outcomes) > 100
+
+
+def test_a_killed_worker_is_replaced_and_its_counts_stay(project: Path) -> None:
+    with serving(project, "--workers", "2") as (address, process):
+        for _ in range(20):
+            post(f"{address}/predict")
+        before = children(process)
+        killed = min(before)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: len(children(process)) == 2 and killed not in children(process))
+        for _ in range(20):
+            post(f"{address}/predict")
+        assert answered(address) == 40
+        assert before - {killed} < children(process)
+
+
+def test_workers_do_not_outlive_their_parent(project: Path) -> None:
+    with serving(project, "--workers", "2") as (address, process):
+        workers = children(process)
+        process.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").is_file() for pid in workers))
+        with pytest.raises(urllib.error.URLError):
+            post(f"{address}/predict")
+
+
+def test_sighup_brings_the_current_model_and_never_a_worse_one(project: Path) -> None:
+    folder = project / "model_bin"
+    trained = folder / (folder / "current").read_text().strip()
+    with ThreadPoolExecutor(1) as callers, serving(project, "--workers", "2") as (address, process):
+        asked = callers.submit(ask_until_refused, address)
+        rename(trained, "20300101-000000-aaaaaa")
+        process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: {post(f"{address}/predict")["model_version"] for _ in range(9)} == {"20300101-000000-aaaaaa"}
+        )
+        wait_until(lambda: len(children(process)) == 2)
+        workers = children(process)
+        damaged = rename(trained, "20300101-000000-bbbbbb")
+        (damaged / "golden.json").write_text("[]")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert children(process) == workers
+        assert post(f"{address}/predict")["model_version"] == "20300101-000000-aaaaaa"
+        process.send_signal(signal.SIGTERM)
+        assert asked.result(timeout=30)[1] == []
+        assert "golden.json" in process.communicate(timeout=20)[1]
+
+
+def test_workers_share_the_model_in_memory_unless_they_may_not(
+    tmp_path: Path, house_hooks: Hooks, project: Path
+) -> None:
+    def heavy() -> Any:
+        preprocessor = house_hooks.preprocessor()
+        preprocessor.ballast = np.arange(8_000_000.0)  # 64 MB
+        return preprocessor
+
+    train(load_settings(project, {"SERVICE__TRAINING__COMPILE": "false"}), replace(house_hooks, preprocessor=heavy))
+    used = {}
+    for preload in ("true", "false"):
+        with serving(project, "--workers", "2", SERVICE__API__PRELOAD=preload) as (address, process):
+            wait_until(lambda: len(children(process)) >= 2)
+            for _ in range(30):
+                assert post(f"{address}/predict")["prediction"] == "yes"
+            used[preload] = memory({process.pid, *children(process)})
+    assert used["true"] < used["false"] - 50
+
+
 def failing(project: Path, *options: str, **variables: str) -> str:
     """What a start that must fail prints."""
     source = Path(__file__).resolve().parents[3] / "src"
@@ -119,3 +272,18 @@ def test_a_start_that_cannot_succeed_says_what_to_do(project: Path) -> None:
         assert f"cannot listen on 127.0.0.1:{port}" in failing(project, "--port", str(port))
     (project / "model_bin" / "current").unlink()
     assert "run 'make train'" in failing(project)
+
+
+@pytest.mark.parametrize("preload", ["true", "false"])
+def test_workers_that_cannot_start_end_the_service(project: Path, preload: str) -> None:
+    folder = project / "model_bin"
+    version = folder / (folder / "current").read_text().strip()
+    golden = json.loads((version / "golden.json").read_text())
+    changed = json.dumps([{**row, "prediction": {"yes": "no", "no": "yes"}[row["prediction"]]} for row in golden])
+    (version / "golden.json").write_text(changed)
+    manifest = json.loads((version / "manifest.json").read_text())
+    digest = hashlib.sha256(changed.encode()).hexdigest()
+    manifest["files"]["golden.json"] = {"sha256": digest, "size": len(changed.encode())}
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    said = failing(project, "--workers", "2", "--port", str(free_port()), SERVICE__API__PRELOAD=preload)
+    assert "golden rows are answered otherwise than in training" in said
