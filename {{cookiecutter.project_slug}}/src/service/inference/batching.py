@@ -6,6 +6,7 @@ a thread of its own, so that the loop goes on while rows gather for the next cal
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from service.inference.served_model import Row, ServedModel
 
 MAX_ROWS = 1024
 """Rows in one call; more would make the first of them wait for the last."""
+SWITCH_SECONDS = 0.0005
+"""Time that a thread keeps the interpreter while the event loop waits for it: of Python's 5 ms, a probe would wait for
+several in a row while a model computes in Python."""
 Result = TypeVar("Result")
 
 
@@ -45,6 +49,8 @@ class MicroBatcher:
         self._waiting: list[_Waiting] = []
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        if not served.is_fast:
+            sys.setswitchinterval(SWITCH_SECONDS)
 
     def submit(self, row: Row, is_gone: Callable[[], bool]) -> "asyncio.Future[Answer | Exception]":
         """Put a row into the next call; what it raises for this row comes as the future's result.

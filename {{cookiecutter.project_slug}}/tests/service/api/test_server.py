@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import importlib
 import json
 import os
 import re
@@ -142,6 +143,34 @@ def memory(pids: set[int]) -> float:
     return sum(int(re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)[0]) for text in texts) / 1000
 
 
+SLOW_MODEL = """
+import time
+import numpy as np
+
+class Slow:
+    classes_ = np.array(["no", "yes"])
+
+    def predict(self, rows):
+        {work}
+        return np.full(rows.shape[0], "yes")
+"""
+CALL_SECONDS = 0.1
+WORK = {
+    "sleeping": f"time.sleep({CALL_SECONDS})",
+    "computing": f"end = time.thread_time() + {CALL_SECONDS}\n        while time.thread_time() < end: sum(range(99))",
+}
+
+
+def slowest(url: str) -> float:
+    """The 99th percentile of the seconds that requests took."""
+    times = []
+    for _ in range(100):
+        start = time.perf_counter()
+        urllib.request.urlopen(url, timeout=60).close()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[98]
+
+
 def test_metrics_add_up_over_all_workers(project: Path) -> None:
     with serving(project, "--workers", "2") as (address, _process):
         for _ in range(40):
@@ -249,6 +278,28 @@ def test_workers_share_the_model_in_memory_unless_they_may_not(
                 assert post(f"{address}/predict")["prediction"] == "yes"
             used[preload] = memory({process.pid, *children(process)})
     assert used["true"] < used["false"] - 50
+
+
+@pytest.mark.parametrize("kind", WORK)
+def test_probes_do_not_wait_for_a_slow_model(
+    project: Path, house_hooks: Hooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    module = f"slow_{kind}"
+    (tmp_path / f"{module}.py").write_text(SLOW_MODEL.format(work=WORK[kind]))
+    monkeypatch.syspath_prepend(tmp_path)
+    slow = importlib.import_module(module).Slow
+    hooks = replace(house_hooks, train_model=lambda *_: slow(), get_classes=lambda _: ["no", "yes"])
+    train(load_settings(project, {"SERVICE__TRAINING__COMPILE": "false"}), hooks)
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[3] / "src")])
+    with ThreadPoolExecutor(16) as callers, serving(project, PYTHONPATH=path) as (address, process):
+        probes = [f"{address}{path}" for path in ("/health/live", "/metrics")]
+        idle = [slowest(url) for url in probes]
+        asked = [callers.submit(ask_until_refused, address) for _ in range(16)]
+        time.sleep(1)
+        busy = [slowest(url) for url in probes]
+        process.send_signal(signal.SIGTERM)
+        assert all(one.result(timeout=30)[0] > 0 for one in asked)
+    assert all(loaded < unloaded + CALL_SECONDS / 2 for loaded, unloaded in zip(busy, idle, strict=True)), (idle, busy)
 
 
 def failing(project: Path, *options: str, **variables: str) -> str:
