@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.inference.engine.checks import Matrix
 
-Kind = Literal["value", "exp", "sigmoid", "sigmoid_value", "softmax", "ovr", "margin", "probabilities"]
+Kind = Literal["value", "exp", "sigmoid", "sigmoid_value", "softmax", "ovr", "joint", "margin", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class Head:
     """How scores of shape (rows, m) are read."""
 
     kind: Kind
-    """`value`, `exp` and `sigmoid_value` are regressions; `margin` is a classifier without probabilities."""
+    """`value`, `exp` and `sigmoid_value` are regressions; `margin` is a classifier without probabilities; the scores of
+    `joint` are logarithms of what is proportional to the probabilities."""
     zero_is_positive: bool = False
     """Whether a score of exactly 0 stands for the second of two classes."""
     by_probability: bool = False
-    """Whether the larger of two probabilities wins, which a score just beside 0 can round to a tie."""
+    """Whether the largest probability wins, not the largest score: rounding can make ties of probabilities."""
     slope: float = 1.0
     """Factor of the score inside a sigmoid."""
 
@@ -50,7 +51,10 @@ class Head:
             case "sigmoid":
                 return self._of_two(scores)
             case "softmax":
-                return Answer(scores.argmax(axis=1), softmax(scores))
+                winner, probabilities = scores.argmax(axis=1), softmax(scores)
+                return Answer(probabilities.argmax(axis=1) if self.by_probability else winner, probabilities)
+            case "joint":
+                return Answer(scores.argmax(axis=1), np.exp(scores - _log_sum_exp(scores)))
             case "ovr":
                 return Answer(scores.argmax(axis=1), _normalised(sigmoid(scores)))
 
@@ -81,6 +85,17 @@ def softmax(scores: Matrix) -> Matrix:
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
     return scores
+
+
+def _log_sum_exp(scores: Matrix) -> Matrix:
+    """As `sklearn.utils._array_api._logsumexp`, shape (rows, 1): the largest terms apart from the others."""
+    largest = scores.max(axis=1, keepdims=True)
+    is_largest = scores == largest
+    times = is_largest.sum(axis=1, keepdims=True, dtype=np.float64)
+    shift = np.where(np.isfinite(largest), largest, 0.0)
+    others = np.exp(np.where(is_largest, -np.inf, scores) - shift).sum(axis=1, keepdims=True)
+    others = np.where(others == 0, others, others / times)
+    return np.asarray(np.log1p(others) + np.log(times) + largest)
 
 
 def _normalised(probabilities: Matrix) -> Matrix:

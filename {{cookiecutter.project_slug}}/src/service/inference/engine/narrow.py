@@ -17,6 +17,13 @@ from service.inference.engine.trees import ONNX_FILE, session
 Floats = NDArray[np.float32]
 TINY = np.float32(1e-16)
 """Added to a sigmoid's denominator by XGBoost."""
+LEAST_POWER, LARGEST_POWER = np.float32(-200.0), np.float32(200.0)
+"""Beyond them, e to the power of x is 0 or infinite in float32."""
+LOG2_E = float.fromhex("0x1.71547652b82fep+0")
+CUBIC = float.fromhex("0x1.c6af84b912394p-5") / 32**3
+SQUARE = float.fromhex("0x1.ebfce50fac4f3p-3") / 32**2
+LINEAR = float.fromhex("0x1.62e42ff0c52d6p-1") / 32
+ROOTS = np.exp2(np.arange(32) / 32)
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,16 @@ class BoundNarrowTrees:
 
 
 def _exp(values: Floats) -> Floats:
-    """The nearest float32, which the C library's `expf` gives too, while numpy's own is up to 2 ulp away."""
-    return np.exp(values.astype(np.float64)).astype(np.float32)
+    """As the C library's `expf`, which XGBoost calls: neither the nearest float32 nor what numpy's own gives.
+
+    glibc computes it in float64 as 2**(k / 32) times a polynomial (`sysdeps/ieee754/flt-32/e_expf.c`).
+    """
+    scaled = np.clip(values, LEAST_POWER, LARGEST_POWER).astype(np.float64) * (32 * LOG2_E)
+    nearest = np.rint(scaled)
+    rest, whole = scaled - nearest, nearest.astype(np.int32)
+    power = np.ldexp(ROOTS[whole % 32], whole // 32)
+    with np.errstate(over="ignore"):
+        return (((CUBIC * rest + SQUARE) * (rest * rest) + (LINEAR * rest + 1.0)) * power).astype(np.float32)
 
 
 def _sigmoid(scores: Floats) -> Floats:
