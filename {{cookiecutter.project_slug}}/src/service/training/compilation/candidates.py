@@ -1,9 +1,14 @@
-"""The chain of candidates: each compiled where it can be, proved equal, and timed; the fastest proved one serves."""
+"""The chain of candidates: each compiled where it can be, proved equal, and timed; the fastest proved one serves.
+
+An estimator may have several compiled forms. Each with compiled preprocessing is proved, whichever is faster; what
+runs one of the user's objects beside a compiled stage is compared only where it could serve.
+"""
 
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +29,7 @@ from service.inference.engine.compiled import (
 )
 from service.inference.engine.program import Program
 from service.inference.predictor import Answer, Predictor, PythonPredictor, predict_each
-from service.training.compilation.estimators import CompiledEstimator, class_order, compile_estimator
+from service.training.compilation.estimators import CompiledEstimator, class_order, forms
 from service.training.compilation.preprocessing import compile_preprocessing
 from service.training.compilation.probes import Probe, column_probes, matrix_probe, threshold_probe
 from service.training.compilation.proof import Proof, Unproved
@@ -118,19 +123,26 @@ def uncompiled_record(why: str) -> EngineRecord:
 
 def _plans(fitted: Fitted, schema: ModelSchema, layout: FrameLayout) -> list[_Plan]:
     program = _attempt(lambda: compile_preprocessing(fitted.preprocessor, layout, schema.spec))
-    estimator = _attempt(lambda: compile_estimator(fitted.model))
-    kind = estimator.name if isinstance(estimator, CompiledEstimator) else "compiled"
-    reasons = [reason for reason in (program, estimator) if isinstance(reason, str)]
-    compiled_program = program if isinstance(program, Program) else None
-    compiled_estimator = estimator if isinstance(estimator, CompiledEstimator) else None
-    names = (f"columns -> {kind}", f"preprocessor.joblib -> {kind}", "columns -> model.joblib")
-    parts = ((compiled_program, compiled_estimator), (None, compiled_estimator), (compiled_program, None))
-    needed: tuple[list[str], ...] = (
-        reasons,
-        [estimator] if isinstance(estimator, str) else [],
-        [program] if isinstance(program, str) else [],
-    )
-    return [_Plan(name, "; ".join(why) or None, *part) for name, part, why in zip(names, parts, needed, strict=True)]
+    estimators = _compiled_forms(fitted.model)
+    plans = []
+    for stage, made in (("columns", program), ("preprocessor.joblib", None)):
+        for name, estimator in estimators.items():
+            plans.append(_plan(f"{stage} -> {name}", made, estimator))
+    return [*plans, _plan("columns -> model.joblib", program, None)]
+
+
+def _compiled_forms(model: Any) -> dict[str, Any]:
+    """What each form of an estimator was compiled to, or why it was not."""
+    compilers = _attempt(lambda: forms(model))
+    if isinstance(compilers, str):
+        return {"compiled": compilers}
+    return {name: _attempt(partial(compiler, model)) for name, compiler in compilers.items()}
+
+
+def _plan(name: str, program: Any, estimator: Any) -> _Plan:
+    """A plan of stages, each of which is compiled, or the reason why it is not, or None for the user's object."""
+    reasons = [stage for stage in (program, estimator) if isinstance(stage, str)]
+    return _Plan(name, "; ".join(reasons)) if reasons else _Plan(name, None, program, estimator)
 
 
 def _attempt(compiling: Callable[[], Any]) -> Any:
@@ -147,7 +159,7 @@ def _attempt(compiling: Callable[[], Any]) -> Any:
 
 
 def _try(plan: _Plan, subject: _Subject, tolerance: float, score_to_beat: float) -> _Tried:
-    """Build a candidate, time it, and prove it unless one that is proved already is faster."""
+    """Build a candidate, time it, and prove it, unless it is only partly compiled and could not serve."""
     if plan.refusal is not None:
         return _Tried(EngineCandidate(name=plan.name, verdict="refused", why=plan.refusal))
     proof = Proof(tolerance)
@@ -159,7 +171,8 @@ def _try(plan: _Plan, subject: _Subject, tolerance: float, score_to_beat: float)
         # What is proved is what was stored and read again.
         predictor = CompiledPredictor.load(files, subject.schema, lambda: subject.stages)
         entry = _timed(EngineCandidate(name=plan.name, verdict="slower", why=""), predictor, subject)
-        if _Tried(entry).score >= score_to_beat:
+        is_whole = plan.program is not None and plan.estimator is not None
+        if not is_whole and _Tried(entry).score >= score_to_beat:
             return _Tried(entry.model_copy(update={"why": "slower than one that was proved before; not compared"}))
         _prove(proof, plan, subject, predictor)
     except Unproved as error:

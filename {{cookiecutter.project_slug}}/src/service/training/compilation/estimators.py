@@ -1,4 +1,4 @@
-"""A fitted estimator as data: which compiled forms there are for it, the likely fastest first."""
+"""A fitted estimator as data: which compiled forms there are for it, and those of linear models."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +23,6 @@ from service.training.compilation.refusal import Refusal
 class CompiledEstimator:
     """A compiled form of an estimator."""
 
-    name: str
-    """What does the work: `numpy`, `onnx`, ..."""
     estimator: Estimator
     files: Mapping[str, bytes] = field(default_factory=dict)
     """What it keeps beside the engine's own files."""
@@ -35,26 +33,31 @@ class CompiledEstimator:
 Compiler = Callable[[Any], CompiledEstimator]
 
 
-def compile_estimator(model: Any) -> CompiledEstimator:
-    """The compiled form of a fitted estimator.
+def forms(model: Any) -> Mapping[str, Compiler]:
+    """What can be tried to compile a fitted estimator, by the name of what will do the work.
 
     Raises:
-        Refusal: there is none.
+        Refusal: nothing can.
     """
+    from service.training.compilation.bayes import BAYES
     from service.training.compilation.boosters import BOOSTERS
+    from service.training.compilation.neighbours import NEIGHBOURS
+    from service.training.compilation.networks import NETWORKS
+    from service.training.compilation.support_vectors import SUPPORT_VECTORS
     from service.training.compilation.trees import TREES
 
     kind = type(model)
     place = f"{kind.__module__}.{kind.__name__}"
     if kind is Pipeline:
         raise Refusal("the model is a Pipeline: move its transformers into Preprocessor")
-    compiler = {**LINEAR, **TREES}.get(kind) or BOOSTERS.get(place)
-    if compiler is None:
-        raise Refusal(f"the model ({place}) has no compiled form")
-    outputs = getattr(model, "n_outputs_", 1)
-    if outputs != 1:
-        raise Refusal(f"{kind.__name__} has {outputs} outputs")
-    return compiler(model)
+    in_numpy = {**LINEAR, **NETWORKS, **BAYES, **NEIGHBOURS, **SUPPORT_VECTORS}
+    if kind in in_numpy:
+        return {"numpy": in_numpy[kind]}
+    if kind in TREES:
+        return {"onnx": TREES[kind]}
+    if place in BOOSTERS:
+        return BOOSTERS[place]
+    raise Refusal(f"the model ({place}) has no compiled form")
 
 
 def class_order(model: Any, schema: ModelSchema) -> NDArray[np.intp] | None:
@@ -69,7 +72,7 @@ def _linear(model: Any, head: Head) -> CompiledEstimator:
     if coefficients.shape[0] > 1 and head.kind in ("value", "exp"):
         raise Refusal(f"{type(model).__name__} has several outputs")
     intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), coefficients.shape[:1])
-    return CompiledEstimator("numpy", Linear(coefficients, intercept.copy(), head))
+    return CompiledEstimator(Linear(coefficients, intercept.copy(), head))
 
 
 def _regression(kind: Kind) -> Compiler:

@@ -63,7 +63,9 @@ def _min_max(scaler: MinMaxScaler, value: Value, name: str) -> Value:
 
 
 def _robust(scaler: RobustScaler, value: Value, name: str) -> Value:
-    matrix = _dense(lowered(value, name), name).checked(nan=True)
+    matrix = lowered(value, name).checked(nan=True)
+    if matrix.sparse:
+        return _sparse_scaled(matrix, scaler.scale_)
     steps: list[Step] = [_operation("subtract", scaler.center_)] if scaler.with_centering else []
     return _scaled(matrix, [*steps, *([_operation("divide", scaler.scale_)] if scaler.with_scaling else [])])
 
@@ -119,8 +121,11 @@ def _indicator(indicator: MissingIndicator, value: Value, name: str) -> Computed
 
 
 def _polynomial(features: PolynomialFeatures, value: Value, name: str) -> Value:
-    matrix = _dense(lowered(value, name), name).checked(nan=False)
+    matrix = lowered(value, name).checked(nan=False)
     low, high = features._min_degree, features._max_degree
+    if high > 2:
+        # Of three factors, the sparse form multiplies the first two first.
+        matrix = _dense(matrix, name)
     choose = combinations if features.interaction_only else combinations_with_replacement
     inputs, start = matrix.width, int(features.include_bias)
     place: dict[tuple[int, ...], int] = {(column,): start + column for column in range(inputs)}

@@ -10,7 +10,9 @@ from sklearn import ensemble, tree
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from service.inference.engine.heads import Head
+from service.inference.engine.steps import Check, Take
 from service.inference.engine.trees import ONNX_FILE, Trees
+from service.training.compilation.categories import HALF, CategorySplits
 from service.training.compilation.estimators import CompiledEstimator, Compiler
 from service.training.compilation.forest import Tree, graph, thresholds
 from service.training.compilation.refusal import Refusal
@@ -43,7 +45,7 @@ def _averaged(model: Any, fitted: Sequence[Any]) -> CompiledEstimator:
     base = np.zeros(leaf_values.shape[1])
     estimator = Trees(True, _refuses(model), base, leaf_values, Head("probabilities"))
     files = {ONNX_FILE: graph(trees, len(trees))}
-    return CompiledEstimator("onnx", estimator, files, thresholds(trees))
+    return CompiledEstimator(estimator, files, thresholds(trees))
 
 
 def _forest_regressor(model: Any) -> CompiledEstimator:
@@ -80,13 +82,6 @@ def _boosting_head(model: Any) -> Head:
 
 
 def _histogram_boosting(model: Any) -> CompiledEstimator:
-    if model._preprocessor is not None:
-        raise Refusal(f"{type(model).__name__} has categorical_features: encode them in Preprocessor")
-    trees = [
-        replace(_histogram_tree(one.nodes), target=target)
-        for stage in model._predictors
-        for target, one in enumerate(stage)
-    ]
     base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)
     if hasattr(model, "classes_"):
         head = Head("sigmoid") if len(model.classes_) == 2 else Head("softmax")
@@ -96,12 +91,47 @@ def _histogram_boosting(model: Any) -> CompiledEstimator:
         if link not in links:
             raise Refusal(f"{type(model).__name__} has the link {link}")
         head = links[link]
+    if model._preprocessor is not None:
+        return _histogram_with_categories(model, base, head)
+    trees = [
+        replace(_histogram_tree(one.nodes), target=target)
+        for stage in model._predictors
+        for target, one in enumerate(stage)
+    ]
     return _summed(model, trees, base, head, narrow=False)
 
 
+def _histogram_with_categories(model: Any, base: NDArray[np.float64], head: Head) -> CompiledEstimator:
+    """Inside, categorical columns come first and are encoded; the graph takes the columns as they come from outside."""
+    encoder, encoded = model._preprocessor.named_transformers_["encoder"], np.flatnonzero(model.is_categorical_)
+    columns = [*encoded.tolist(), *np.flatnonzero(~model.is_categorical_).tolist()]
+    categories: dict[int, list[float]] = {}
+    for column, values in zip(encoded.tolist(), encoder.categories_, strict=True):
+        if np.asarray(values).dtype.kind not in "fiub":
+            raise Refusal(f"{type(model).__name__} has categorical_features that are not numbers")
+        categories[column] = [float(value) for value in values if value == value]
+    splits = CategorySplits(len(columns))
+    trees = []
+    for stage in model._predictors:
+        for target, one in enumerate(stage):
+            feature = np.array([columns[at] for at in one.nodes["feature_idx"]], dtype=np.int64)
+            tree = replace(_histogram_tree(one.nodes), target=target)
+            feature = np.where(tree.feature < 0, -1, feature)
+            for node in np.flatnonzero(one.nodes["is_categorical"]):
+                column = int(feature[node])
+                bits = one.raw_left_cat_bitsets[one.nodes["bitset_idx"][node]]
+                left = {value for code, value in enumerate(categories[column]) if bits[code // 32] >> (code % 32) & 1}
+                # What is unknown goes where a missing value goes.
+                rest_left = bool(one.nodes["missing_go_to_left"][node])
+                apart = set(categories[column]) - left if rest_left else left
+                feature[node], tree.threshold[node] = splits.column(column, apart, rest_left=rest_left), HALF
+            trees.append(replace(tree, feature=feature))
+    compiled = _summed(model, trees, base, head, narrow=False)
+    checks = (Take(encoded), Check(nan=True), Take(encoded[:0]))
+    return splits.staged(compiled, checks)
+
+
 def _histogram_tree(nodes: NDArray[Any]) -> Tree:
-    if nodes["is_categorical"].any():
-        raise Refusal("a tree splits by sets of categories")
     leaf = nodes["is_leaf"].astype(bool)
     return Tree(
         feature=np.where(leaf, -1, nodes["feature_idx"]).astype(np.int64),
@@ -118,7 +148,7 @@ def _summed(
 ) -> CompiledEstimator:
     refuses = _refuses(model) if narrow else "nothing"
     estimator = Trees(narrow, refuses, base, None, head)
-    return CompiledEstimator("onnx", estimator, {ONNX_FILE: graph(trees, len(base))}, thresholds(trees))
+    return CompiledEstimator(estimator, {ONNX_FILE: graph(trees, len(base))}, thresholds(trees))
 
 
 def _plain(fitted: Any) -> Tree:

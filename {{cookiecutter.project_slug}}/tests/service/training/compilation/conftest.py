@@ -108,3 +108,11 @@ def fit_with(preprocessor: Any, model: Any, target: str = "two") -> tuple[Fitted
     )
     fitted = fit(hooks, split, spec, layout, seed=1)
     return fitted, split, ModelSchema(spec, layout.as_json(), fitted.classes, fitted.label_form)
+
+
+def assert_proved(compiled: Compiled, start: str = "columns -> ", *, below: float) -> None:
+    """See that a candidate serves, or that it is proved but slower than another."""
+    candidate = compiled.candidate(start)
+    assert candidate.verdict in ("serves", "slower"), candidate.why
+    assert candidate.largest_difference is not None
+    assert candidate.largest_difference <= below

@@ -13,7 +13,7 @@ from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, make_pipeline
 
-from tests.service.training.compilation.conftest import GAPS, NUMBERS, WORDS, Compiling
+from tests.service.training.compilation.conftest import GAPS, NUMBERS, WORDS, Compiling, assert_proved
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +63,15 @@ PREPROCESSORS = {
     "after the union": make_pipeline(common(), preprocessing.StandardScaler(with_mean=False)),
     "scaled sparse": make_pipeline(
         words_only(preprocessing.OneHotEncoder(handle_unknown="ignore")), preprocessing.MaxAbsScaler()
+    ),
+    "robust sparse": make_pipeline(
+        words_only(preprocessing.OneHotEncoder(handle_unknown="ignore")),
+        preprocessing.RobustScaler(with_centering=False),
+    ),
+    "polynomial sparse": make_pipeline(
+        words_only(preprocessing.OneHotEncoder(handle_unknown="ignore")),
+        preprocessing.PolynomialFeatures(2, interaction_only=True),
+        preprocessing.StandardScaler(with_mean=False),
     ),
     "infrequent": words_only(preprocessing.OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=60)),
     "dropped": words_only(preprocessing.OneHotEncoder(handle_unknown="ignore", drop="first", sparse_output=False)),
@@ -129,10 +138,7 @@ def test_preprocessing_is_compiled_bit_for_bit(name: str, compiling: Compiling) 
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_an_estimator_is_proved_and_serves(model: Any, target: str, compiling: Compiling) -> None:
-    compiled = compiling(common(), model, target)
-    assert compiled.first.verdict == "serves", compiled.first.why
-    assert compiled.first.largest_difference is not None
-    assert compiled.first.largest_difference < 1e-14
+    assert_proved(compiling(common(), model, target), below=1e-14)
 
 
 class Positions:
@@ -146,8 +152,7 @@ class Positions:
 @pytest.mark.parametrize("target", ["two", "three"])
 def test_xgboost_is_equal_to_the_last_bit_of_float32(target: str, compiling: Compiling) -> None:
     compiled = compiling(common(), Positions(), target)
-    assert compiled.first.verdict == "serves", compiled.first.why
-    assert compiled.first.largest_difference == 0
+    assert_proved(compiled, below=0)
 
 
 @pytest.mark.parametrize(

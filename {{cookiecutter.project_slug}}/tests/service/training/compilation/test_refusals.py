@@ -87,10 +87,9 @@ def test_a_step_without_a_compiled_form_is_named(preprocessor: Any, why: str) ->
     ("model", "why"),
     [
         (CalibratedClassifierCV(LogisticRegression(), cv=2), "CalibratedClassifierCV"),
-        (HistGradientBoostingClassifier(max_iter=5, categorical_features=[0]), "categorical_features"),
         (make_pipeline(StandardScaler(), LogisticRegression()), "move its transformers into Preprocessor"),
     ],
-    ids=["calibrated", "categories", "pipeline"],
+    ids=["calibrated", "pipeline"],
 )
 def test_an_estimator_without_a_compiled_form_keeps_compiled_preprocessing(
     model: Any, why: str, compiling: Compiling
@@ -107,13 +106,16 @@ def test_the_users_own_preprocessing_feeds_a_compiled_forest(compiling: Compilin
 
 
 def _wrong(change: Any) -> Any:
-    right = estimators.compile_estimator
+    right = estimators.forms
 
-    def compile_wrongly(model: Any) -> CompiledEstimator:
-        made = right(model)
-        return replace(made, estimator=change(made.estimator))
+    def forms(model: Any) -> dict[str, Any]:
+        def compiler(model: Any) -> CompiledEstimator:
+            made = right(model)["numpy"](model)
+            return replace(made, estimator=change(made.estimator))
 
-    return compile_wrongly
+        return {"numpy": compiler}
+
+    return forms
 
 
 @pytest.mark.parametrize("off", [1e-6, 1e-3, 1.0])
@@ -121,7 +123,7 @@ def test_a_compiled_form_that_is_wrong_is_not_served(
     off: float, compiling: Compiling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "service.training.compilation.candidates.compile_estimator",
+        "service.training.compilation.candidates.forms",
         _wrong(lambda linear: replace(linear, intercept=linear.intercept + off)),
     )
     compiled = compiling(_over(StandardScaler()), LogisticRegression())
