@@ -16,7 +16,8 @@ OWN_FOLDERS = ("model", "service", "src", "test", "tests")
 LIBRARIES = """
 fastapi fastapi-offline hatchling httptools httpx httpx2 hypothesis import-linter jinja2 joblib lightgbm matplotlib
 mypy numpy onnx onnxruntime orjson packaging pandas pandas-stubs pandera prometheus-client pyarrow pydantic pytest
-rich ruamel-yaml ruff scikit-learn typer uv uvicorn uvloop xgboost-cpu
+rich ruamel-yaml ruff scikit-learn typer typing-extensions uv uvicorn uvloop
+xgboost-cpu
 """
 """What a project installs: a package cannot depend on its own name."""
 MARKUP = re.compile(r'["`\\<>$|{}]')

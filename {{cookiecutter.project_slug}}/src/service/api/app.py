@@ -12,8 +12,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.api import docs, errors, inference_protocol, metrics, openapi, routes
-from service.api.hot_route import HotRoute
-from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit
+from service.api.hot_route import HotInfer, HotPredict, HotRoute
+from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
 from service.inference.problems import Problem
@@ -36,7 +36,9 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
     settings = settings or load_settings()
     app = create_api(settings, model)
     keys = [key.get_secret_value() for key in settings.api.keys]
-    return HotRoute(app, app.state.core, keys, settings.api.max_body_bytes)
+    core, limit = app.state.core, settings.api.max_body_bytes
+    endpoints = (HotPredict(core), HotInfer(core))
+    return HotRoute(app, endpoints, in_work=app.state.in_work, keys=keys, max_body_bytes=limit)
 
 
 def read_settled_model(settings: Settings) -> ReadModel:
@@ -61,12 +63,13 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
         journal = Journal(settings.records_directory, settings.name, settings.records, metrics.count_records)
         recorder = Recorder(journal, settings.records, metrics.count_unlogged)
     core = Core(served, settings.api, observers=[metrics.count_predictions], recorder=recorder)
+    in_work = InWork(settings.api.max_concurrency)
     app = FastAPI(
         title=settings.title or settings.name,
         summary=settings.description,
         description=openapi.DESCRIPTION,
         version=served.manifest.version,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, in_work),
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
@@ -77,7 +80,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
             Exception: errors.unexpected_error_handler,
         },
     )
-    app.state.core = core
+    app.state.core, app.state.in_work = core, in_work
     app.state.journal = journal
     _add_routes(app)
     docs.add_docs(app)
@@ -99,7 +102,7 @@ def _add_routes(app: FastAPI) -> None:
     inference_protocol.add_routes(app)
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, in_work: InWork) -> list[Middleware]:
     """Outermost first."""
     api = settings.api
     cors = Middleware(
@@ -108,7 +111,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     return [
         Middleware(metrics.RequestMetrics),
         *([cors] if api.cors_origins else []),
-        Middleware(ConcurrencyLimit, limit=api.max_concurrency),
+        Middleware(ConcurrencyLimit, in_work=in_work),
         Middleware(ApiKeys, keys=[key.get_secret_value() for key in api.keys]),
         Middleware(BodyLimit, limit=api.max_body_bytes),
     ]

@@ -6,8 +6,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.routes import core_of
-from service.inference.problems import Problem
-from service.inference.protocol import infer, model_metadata, server_metadata
+from service.inference.protocol import check_model, model_metadata, server_metadata
+from service.inference.protocol_json import InferenceAnswer, infer_json
 from service.inference.tensors import malformed
 
 PREFIX = "/v2"
@@ -53,7 +53,7 @@ async def ready(request: Request) -> JSONResponse:
 async def metadata(request: Request, name: str, version: str | None = None) -> JSONResponse:
     """Every feature is an input, named after it."""
     _check_model(request, name, version)
-    return JSONResponse(model_metadata(core_of(request).served, name))
+    return JSONResponse(model_metadata(core_of(request).served))
 
 
 async def model_ready(request: Request, name: str, version: str | None = None) -> JSONResponse:
@@ -69,27 +69,33 @@ async def infer_rows(request: Request, name: str, version: str | None = None) ->
     Tensors come and go as JSON, or as bytes behind the JSON document (the protocol's binary tensor data extension).
     """
     _check_model(request, name, version)
-    length = request.headers.get(HEADER_LENGTH)
-    if length is not None and not (length.isascii() and length.isdigit()):
+    length = header_length(request.headers.get(HEADER_LENGTH))
+    answer = await infer_json(core_of(request), await request.body(), length)
+    return Response(answer.body, headers=answer_headers(answer))
+
+
+def header_length(sent: str | None) -> int | None:
+    """The length of the JSON document that the body starts with; None where that is all of it.
+
+    Raises:
+        Problem: what was sent is not a number.
+    """
+    if sent is None:
+        return None
+    if not (sent.isascii() and sent.isdigit()):
         raise malformed(f"{HEADER_LENGTH} is not a number")
-    answer = await infer(core_of(request), name, await request.body(), None if length is None else int(length[:18]))
+    return int(sent[:18])
+
+
+def answer_headers(answer: InferenceAnswer) -> dict[str, str]:
+    """The headers of an answer, which say where its JSON document ends."""
     if answer.header_length is None:
-        return Response(answer.body, media_type="application/json")
-    headers = {HEADER_LENGTH: str(answer.header_length)}
-    return Response(answer.body, headers=headers, media_type="application/octet-stream")
+        return {"content-type": "application/json"}
+    return {"content-type": "application/octet-stream", HEADER_LENGTH.lower(): str(answer.header_length)}
 
 
 def _check_model(request: Request, name: str, version: str | None) -> None:
-    """See that the model is the one that is served.
-
-    Raises:
-        Problem: it is not.
-    """
-    served = core_of(request).served
-    if name != _name(request):
-        raise Problem(404, "unknown-model", "Unknown model", f"The model here is {_name(request)}.")
-    if version not in (None, "", served.manifest.version):
-        raise Problem(404, "unknown-version", "Unknown version", f"The version here is {served.manifest.version}.")
+    check_model(core_of(request).served, name, version)
 
 
 def _name(request: Request) -> str:

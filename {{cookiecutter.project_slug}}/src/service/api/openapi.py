@@ -15,7 +15,7 @@ from service.features.response import build_batch_response_model, build_response
 from service.inference.bulk_formats import FORMATS
 from service.inference.core import Core
 from service.inference.problems import ProblemDetails
-from service.inference.protocol import InferenceRequest
+from service.inference.protocol_json import InferenceRequest, requests
 from service.inference.served_model import ServedModel
 
 DESCRIPTION = """
@@ -64,7 +64,7 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     response = build_response_model(spec, classes, served.id_name)
     batch = build_batch_response_model(spec, classes, served.id_name, ProblemDetails)
     document["components"] = {
-        "schemas": _schemas(request=[request, InferenceRequest], answers=[response, batch, ProblemDetails])
+        "schemas": {**_schemas(request=[request], answers=[response, batch, ProblemDetails]), **_protocol_schemas()}
     }
     example = example_row(spec)
     rows: dict[str, Any] = {"type": "array", "items": {"$ref": f"{REFERENCE}{request.__name__}"}}
@@ -95,6 +95,13 @@ def _schemas(request: list[type[BaseModel]], answers: list[type[BaseModel]]) -> 
     _, definitions = models_json_schema([*validated, *serialised], ref_template=REFERENCE + "{model}")  # type: ignore[list-item]
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
+
+
+def _protocol_schemas() -> dict[str, Any]:
+    """Of an inference request, and of what it consists of."""
+    schema = requests().json_schema(ref_template=REFERENCE + "{model}")
+    definitions: dict[str, Any] = schema.pop("$defs")
+    return {**definitions, InferenceRequest.__name__: schema}
 
 
 def _complete(operation: dict[str, Any], schema: dict[str, Any], example: Any, answer: type[BaseModel]) -> None:

@@ -40,25 +40,46 @@ def is_key(sent: bytes, keys: Sequence[bytes]) -> bool:
     return sum(hmac.compare_digest(sent, key) for key in keys) > 0
 
 
-class ConcurrencyLimit:
-    """Answers 429 when more than `limit` requests are in work."""
+class InWork:
+    """Counts the requests in work, whichever way they came: `with` it, a request is in work.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app = app
+    Args:
+        limit: how many may be; one more is a Problem.
+    """
+
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.in_work = 0
+        self.count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be too many."""
+        return self.count >= self.limit
+
+    def __enter__(self) -> None:
+        if self.is_full:
+            raise too_many_requests(self.limit)
+        self.count += 1
+
+    def __exit__(self, *raised: object) -> None:
+        self.count -= 1
+
+
+class ConcurrencyLimit:
+    """Answers 429 when too many requests are in work."""
+
+    def __init__(self, app: ASGIApp, in_work: InWork) -> None:
+        self.app = app
+        self.in_work = in_work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self.app(scope, receive, send)
-        elif self.in_work >= self.limit:
-            await send_problem(too_many_requests(self.limit), scope, receive, send)
+        elif self.in_work.is_full:
+            await send_problem(too_many_requests(self.in_work.limit), scope, receive, send)
         else:
-            self.in_work += 1
-            try:
+            with self.in_work:
                 await self.app(scope, receive, send)
-            finally:
-                self.in_work -= 1
 
 
 class ApiKeys:

@@ -16,7 +16,7 @@ from service.inference.bulk import PIECE_ROWS, BulkAnswer, heading_of, written
 from service.inference.bulk_formats import JSON, BulkFormat
 from service.inference.predictor import Predictions, predict_columns
 from service.inference.problems import Problem, model_failed, record_not_stored, refused_by_model
-from service.inference.rows import Rows
+from service.inference.rows import RowReader, Rows
 from service.inference.served_model import Row, ServedModel
 from service.inference.serving import Keep, RowAnswer, Serving, go_on_without, kept, provenance_of
 from service.inference.stamps import Stamps
@@ -131,16 +131,18 @@ class Core:
 
     async def predict_records(
         self,
-        read: Callable[[ServedModel], Sequence[Record]],
+        read: Callable[[RowReader], Sequence[Record]],
         is_gone: Callable[[], bool] = nobody_hangs_up,
+        started: float | None = None,
         *,
         is_small: bool = True,
     ) -> tuple[ServedModel, Answers]:
         """Answer rows given as JSON objects in Python's form; a single one shares its call with other requests.
 
         Args:
-            read: makes the rows, for the model that will answer them.
+            read: makes the rows, for the reader of the model that will answer them.
             is_gone: whether the caller has hung up, so that nothing needs to be computed.
+            started: when the request came, by `perf_counter`; now by default.
             is_small: whether `read` is so quick that it may run on the event loop.
 
         Returns:
@@ -149,10 +151,10 @@ class Core:
         Raises:
             Problem: there are too many rows, or what `read` raises.
         """
-        started = perf_counter()
+        started = perf_counter() if started is None else started
         serving = self._serving
         served, batcher, reader, records, _ = serving
-        sent = read(served) if is_small else await batcher.run(partial(read, served))
+        sent = read(reader) if is_small else await batcher.run(partial(read, reader))
         if len(sent) == 1:
             row = reader.record(sent[0])
             return served, (await self._answer_row(serving, "infer", started, row, is_gone)).alone(row)

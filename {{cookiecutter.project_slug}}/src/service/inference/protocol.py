@@ -8,49 +8,56 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.features.spec import VectorFeature
 from service.inference.answers import Answers, Record
 from service.inference.core import Core, nobody_hangs_up
+from service.inference.plain_row import plain_row
 from service.inference.problems import Problem
+from service.inference.rows import RowReader
 from service.inference.served_model import ServedModel
 from service.inference.serving import provenance_of
-from service.inference.tensors import BINARY_SIZE, Tensor, datatype_of, encode_values, malformed, tensor_values
+from service.inference.tensors import Tensor, datatype_of, malformed, tensor_values
 
 SMALL_BODY = 2**16
 """Bodies of more bytes are read beside the event loop."""
 PLATFORM = "cookiecutter-ml-microservice"
 
 
-class RequestedOutput(BaseModel):
-    """An output that the caller wants."""
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """An inference request."""
 
-    model_config = ConfigDict(defer_build=True)
+    tensors: Sequence[Tensor]
+    binaries: Sequence[bytes | None]
+    """Data of the tensors that came as bytes; empty if none did."""
+    id: str | None
+    parameters: Mapping[str, Any]
+    outputs: Mapping[str, Mapping[str, Any]]
+    """Parameters of the outputs that are wanted, by name; empty for all outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A tensor of an answer."""
 
     name: str
-    parameters: dict[str, Any] | None = None
+    datatype: str
+    shape: Sequence[int]
+    values: Any
+    """One for each row: a list, or an array of `shape`."""
 
 
-class InferenceRequest(BaseModel):
-    """The JSON document of a request."""
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """The answer to an inference request."""
 
-    model_config = ConfigDict(strict=True, defer_build=True)
-
-    id: str | None = None
-    parameters: dict[str, Any] | None = None
-    inputs: list[Tensor]
-    outputs: list[RequestedOutput] | None = None
-
-
-@dataclass(frozen=True)
-class InferenceAnswer:
-    """The body of an answer, and the length of the JSON document that it starts with, if bytes follow."""
-
-    body: bytes
-    header_length: int | None
+    request: Inference
+    model_version: str
+    parameters: Mapping[str, str | bool]
+    """Which model answered, its classes as a JSON list, and `logged` if the predictions are not recorded."""
+    outputs: Sequence[Output]
 
 
 def server_metadata(name: str, version: str) -> Record:
@@ -58,7 +65,7 @@ def server_metadata(name: str, version: str) -> Record:
     return {"name": name, "version": version, "extensions": ["binary_tensor_data", "model_versions"]}
 
 
-def model_metadata(served: ServedModel, name: str) -> Record:
+def model_metadata(served: ServedModel) -> Record:
     """What `GET /v2/models/{name}` answers: the inputs and outputs, and their types."""
     inputs = [
         {
@@ -71,7 +78,7 @@ def model_metadata(served: ServedModel, name: str) -> Record:
     ]
     outputs = [{"name": key, "datatype": kind, "shape": shape} for key, kind, shape in _outputs(served)]
     return {
-        "name": name,
+        "name": served.manifest.project,
         "versions": [served.manifest.version],
         "platform": PLATFORM,
         "inputs": inputs,
@@ -79,70 +86,75 @@ def model_metadata(served: ServedModel, name: str) -> Record:
     }
 
 
+def check_model(served: ServedModel, name: str, version: str | None) -> None:
+    """See that the model that is asked for is the one that is served; it has the project's name.
+
+    Raises:
+        Problem: it is not.
+    """
+    manifest = served.manifest
+    if name != manifest.project:
+        raise Problem(404, "unknown-model", "Unknown model", f"The model here is {manifest.project}.")
+    if version not in (None, "", manifest.version):
+        raise Problem(404, "unknown-version", "Unknown version", f"The version here is {manifest.version}.")
+
+
 async def infer(
-    core: Core, name: str, body: bytes, header_length: int | None, is_gone: Callable[[], bool] = nobody_hangs_up
-) -> InferenceAnswer:
+    core: Core,
+    read: Callable[[], Inference],
+    is_gone: Callable[[], bool] = nobody_hangs_up,
+    started: float | None = None,
+    *,
+    is_small: bool,
+) -> Inferred:
     """Answer an inference request.
 
     Args:
         core: answers the rows.
-        name: of the model.
-        body: a JSON document, which binary tensors may follow.
-        header_length: length of the JSON document, if so.
+        read: makes the request of what came.
         is_gone: whether the caller has hung up.
+        started: when the request came, by `perf_counter`; now by default.
+        is_small: whether reading is so quick that it may be done on the event loop.
 
     Raises:
         Problem: the request is not of the protocol's form, or a row breaks a rule.
     """
-    request = InferenceRequest(inputs=[])
+    request = Inference((), (), None, {}, {})
 
-    def read(served: ServedModel) -> list[Record]:
+    def read_rows(reader: RowReader) -> list[Record]:
         nonlocal request
-        request, records = _read(served, body, header_length)
-        return records
+        request = read()
+        return _rows(request, reader)
 
     try:
-        served, answers = await core.predict_records(read, is_gone, is_small=len(body) < SMALL_BODY)
+        served, answers = await core.predict_records(read_rows, is_gone, started, is_small=is_small)
     except Problem as refused:
         raise _of_row(refused, 0, 1) from None
     for row, problem in answers.problems.items():
         raise _of_row(problem, row, len(answers.values))
-    return _written(request, served, name, answers)
+    return _answer(request, served, answers)
 
 
-def _read(served: ServedModel, body: bytes, header_length: int | None) -> tuple[InferenceRequest, list[Record]]:
-    """The document of a request, and its rows as records."""
-    length = len(body) if header_length is None else header_length
-    if length > len(body):
-        raise malformed("Inference-Header-Content-Length is more than the length of the body")
-    try:
-        request = InferenceRequest.model_validate_json(body[:length])
-    except ValidationError as error:
-        item = error.errors(include_url=False, include_input=False)[0]
-        raise malformed(f"{'.'.join(map(str, item['loc'])) or 'the body'}: {item['msg']}") from None
-    known = [key for key, _, _ in _outputs(served)]
-    for output in request.outputs or ():
-        if output.name not in known:
-            raise malformed(f"there is no output {output.name[:100]!r}, there are {', '.join(known)}")
-    columns, position = {}, length
-    for tensor in request.inputs:
-        if tensor.name in columns:
-            raise malformed(f"the input {tensor.name[:100]!r} is there twice")
-        size = (tensor.parameters or {}).get(BINARY_SIZE)
-        if size is not None and not (type(size) is int and 0 <= size <= len(body) - position):
-            raise malformed(f"input {tensor.name!r}: {BINARY_SIZE} is not a number of bytes that the body has")
-        binary = None if size is None else body[position : position + size]
-        position += size or 0
-        columns[tensor.name] = tensor_values(tensor, binary, served.schema.spec.feature(tensor.name))
-    if position != len(body):
-        raise malformed(f"{len(body) - position} bytes follow the last input")
-    return request, _records(columns)
+def _rows(request: Inference, reader: RowReader) -> list[Record]:
+    """The rows of a request as records."""
+    known = [key for key, _, _ in _outputs(reader.served)] if request.outputs else []
+    for output in request.outputs:
+        if output not in known:
+            raise malformed(f"there is no output {output[:100]!r}, there are {', '.join(known)}")
+    row = None if request.binaries else plain_row(request.tensors, reader.features)
+    return _records(request, reader) if row is None else [row]
 
 
-def _records(columns: Mapping[str, Sequence[Any]]) -> list[Record]:
-    counts = {name: len(values) for name, values in columns.items()}
-    if len(set(counts.values())) != 1:
-        raise malformed("all inputs must have the same number of rows" if counts else "there are no inputs")
+def _records(request: Inference, reader: RowReader) -> list[Record]:
+    columns: dict[str, list[Any]] = {}
+    for position, tensor in enumerate(request.tensors):
+        name = tensor["name"]
+        if name in columns:
+            raise malformed(f"the input {name[:100]!r} is there twice")
+        binary = request.binaries[position] if request.binaries else None
+        columns[name] = tensor_values(tensor, binary, reader.features.get(name))
+    if len({len(values) for values in columns.values()}) != 1:
+        raise malformed("all inputs must have the same number of rows" if columns else "there are no inputs")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -162,36 +174,21 @@ def _outputs(served: ServedModel) -> list[tuple[str, str, list[int]]]:
     return [*outputs, ("prediction_id", "BYTES", [-1])]
 
 
-def _written(request: InferenceRequest, served: ServedModel, name: str, answers: Answers) -> InferenceAnswer:
+def _answer(request: Inference, served: ServedModel, answers: Answers) -> Inferred:
     values: dict[str, Any] = {"predict": answers.values, "prediction_id": answers.prediction_ids}
     if answers.probabilities is not None:
         values["probabilities"] = answers.probabilities
-    is_pandas = (request.parameters or {}).get("content_type") == "pd"
-    all_binary = bool((request.parameters or {}).get("binary_data_output"))
-    wanted = {output.name: output.parameters or {} for output in request.outputs or ()}
-    outputs, parts = [], []
-    for key, datatype, shape in _outputs(served):
-        if key not in values or (wanted and key not in wanted):
-            continue
-        counted = [len(answers.values), *shape[1:]]
-        output: Record = {"name": key, "datatype": datatype, "shape": counted}
-        if wanted.get(key, {}).get("binary_data", all_binary):
-            parts.append(encode_values(values[key], datatype))
-            output["parameters"] = {BINARY_SIZE: len(parts[-1])}
-        else:
-            # MLServer's codecs go by the content type; its pandas codec makes a series of rows only of nested data.
-            if datatype == "BYTES":
-                output["parameters"] = {"content_type": "str"}
-            table = np.asarray(values[key])
-            output["data"] = (table if is_pandas else table.ravel()).tolist()
-        outputs.append(output)
-    document: Record = {"model_name": name, "model_version": served.manifest.version}
-    if request.id is not None:
-        document["id"] = request.id
-    parameters: Record = {key: text for key, text in provenance_of(served).items() if key != "model_version"}
+    wanted, count = request.outputs, len(answers.values)
+    outputs = [
+        Output(name, datatype, [count, *shape[1:]], values[name])
+        for name, datatype, shape in _outputs(served)
+        if name in values and (not wanted or name in wanted)
+    ]
+    parameters: dict[str, str | bool] = {
+        key: text for key, text in provenance_of(served).items() if key != "model_version"
+    }
     if served.schema.classes:
         parameters["classes"] = orjson.dumps(served.schema.classes).decode()
     if not answers.is_logged:
         parameters["logged"] = False
-    header = orjson.dumps({**document, "parameters": parameters, "outputs": outputs})
-    return InferenceAnswer(header + b"".join(parts), len(header) if parts else None)
+    return Inferred(request, served.manifest.version, parameters, outputs)

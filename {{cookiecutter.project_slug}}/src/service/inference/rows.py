@@ -60,6 +60,7 @@ class RowReader:
         self._names = {f"f{index}": name for index, name in enumerate(served.schema.spec.names)}
         self.features = {feature.name: feature for feature in served.schema.spec.features}
         model: Any = served.request_model
+        self._row = served.request_model.__pydantic_validator__
         self._rows: TypeAdapter[list[BaseModel]] = TypeAdapter(Annotated[list[model], FailFast()])
 
     def json_list(self, body: bytes) -> Rows:
@@ -108,7 +109,11 @@ class RowReader:
             Problem: it breaks a rule.
         """
         given = {key: value for key, value in record.items() if value is not None}
-        return self.served.row(to_json(given, inf_nan_mode="constants"))
+        try:
+            values = dict(self._row.validate_python(given).__dict__)
+        except ValidationError:
+            return self.served.row(to_json(given, inf_nan_mode="constants"))
+        return Row(values, values.pop("entity_id", None))
 
     def table(self, table: Any, *, ignore_unknown: bool = False) -> Rows:
         """An Arrow table; `features.arrow_values` says what its values mean.

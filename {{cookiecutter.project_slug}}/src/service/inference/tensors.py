@@ -3,10 +3,11 @@
 import struct
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from service.features.spec import CategoryFeature, Feature, VectorFeature
 from service.features.text_values import whole
@@ -25,18 +26,17 @@ BINARY_SIZE = "binary_data_size"
 Parameters = dict[str, Any]
 
 
-class Tensor(BaseModel):
-    """One input of a request."""
-
-    model_config = ConfigDict(strict=True, defer_build=True)
+@with_config(ConfigDict(strict=True, use_attribute_docstrings=True))
+class Tensor(TypedDict):
+    """One input of a request; a dictionary, since a model of each costs more than all that is done with it."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=2)]
     """Rows, or rows and elements."""
     datatype: str
-    parameters: Parameters | None = None
-    data: list[Any] | None = None
-    """Flat or nested; None where it follows the JSON document as bytes."""
+    parameters: NotRequired[Parameters | None]
+    data: NotRequired[list[Any] | None]
+    """Flat or nested; left out where it follows the JSON document as bytes."""
 
 
 def datatype_of(feature: Feature) -> str:
@@ -57,25 +57,37 @@ def tensor_values(tensor: Tensor, binary: bytes | None, feature: Feature | None)
     Raises:
         Problem: data and shape or datatype contradict each other.
     """
-    if tensor.datatype != "BYTES" and tensor.datatype not in NUMPY:
-        raise malformed(f"input {tensor.name!r} has the datatype {tensor.datatype[:20]!r}, which is not known")
+    if tensor["datatype"] != "BYTES" and tensor["datatype"] not in NUMPY:
+        raise malformed(f"input {tensor['name']!r} has the datatype {tensor['datatype'][:20]!r}, which is not known")
     if binary is not None:
         data = _from_bytes(tensor, binary)
-    elif tensor.data is not None:
-        data = tensor.data
+    elif (sent := tensor.get("data")) is not None:
+        data = sent
     else:
-        raise malformed(f"input {tensor.name!r} has no data")
-    if len(tensor.shape) == 1:
+        raise malformed(f"input {tensor['name']!r} has no data")
+    if len(tensor["shape"]) == 1:
         rows = data
-        if len(rows) != tensor.shape[0]:
+        if len(rows) != tensor["shape"][0]:
             raise _contradiction(tensor, len(rows))
     else:
         rows = _rows_of(tensor, data)
         if not isinstance(feature, VectorFeature):
-            if tensor.shape[1] != 1:
-                raise malformed(f"input {tensor.name!r} has the shape {tensor.shape}, not [rows] or [rows, 1]")
+            if tensor["shape"][1] != 1:
+                raise malformed(f"input {tensor['name']!r} has the shape {tensor['shape']}, not [rows] or [rows, 1]")
             rows = [None if row is None else row[0] for row in rows]
-    return [_value(value, tensor.datatype, feature) for value in rows]
+    return [json_value(value, tensor["datatype"], feature) for value in rows]
+
+
+def json_value(value: Any, datatype: str, feature: Feature | None) -> Any:
+    """What an element of a tensor means as the JSON value of a feature; None is missing."""
+    if isinstance(value, float):
+        if value != value:
+            return None
+        # pandas keeps whole numbers with gaps as floats.
+        return whole(value) if feature is None or feature.type in ("int", "category") else value
+    if datatype == "BOOL" and type(value) is int and value in (0, 1):
+        return bool(value)
+    return value
 
 
 def encode_values(values: Sequence[Any], datatype: str) -> bytes:
@@ -93,7 +105,7 @@ def malformed(detail: str) -> Problem:
 
 def _rows_of(tensor: Tensor, data: list[Any]) -> list[Any]:
     """Rows of a tensor of two dimensions, whether its data is nested or flat."""
-    count, length = tensor.shape
+    count, length = tensor["shape"]
     if len(data) == count and data and all(row is None or isinstance(row, list) for row in data):
         different = [len(row) for row in data if row is not None and len(row) != length]
         if different:
@@ -106,25 +118,15 @@ def _rows_of(tensor: Tensor, data: list[Any]) -> list[Any]:
 
 
 def _contradiction(tensor: Tensor, count: int) -> Problem:
-    return malformed(f"input {tensor.name!r} has {count} values, its shape {tensor.shape} means {prod(tensor.shape)}")
-
-
-def _value(value: Any, datatype: str, feature: Feature | None) -> Any:
-    if isinstance(value, float):
-        if value != value:
-            return None
-        # pandas keeps whole numbers with gaps as floats.
-        return whole(value) if feature is None or feature.type in ("int", "category") else value
-    if datatype == "BOOL" and type(value) is int and value in (0, 1):
-        return bool(value)
-    return value
+    name, shape = tensor["name"], tensor["shape"]
+    return malformed(f"input {name!r} has {count} values, its shape {shape} means {prod(shape)}")
 
 
 def _from_bytes(tensor: Tensor, binary: bytes) -> list[Any]:
-    if tensor.datatype == "BYTES":
+    if tensor["datatype"] == "BYTES":
         return _texts(tensor, binary)
-    layout = np.dtype(NUMPY[tensor.datatype])
-    if len(binary) != prod(tensor.shape) * layout.itemsize:
+    layout = np.dtype(NUMPY[tensor["datatype"]])
+    if len(binary) != prod(tensor["shape"]) * layout.itemsize:
         raise _contradiction(tensor, len(binary) // layout.itemsize)
     values: list[Any] = np.frombuffer(binary, layout).tolist()
     return values
@@ -142,7 +144,7 @@ def _texts(tensor: Tensor, binary: bytes) -> list[Any]:
         try:
             texts.append(binary[start:position].decode())
         except UnicodeDecodeError:
-            raise malformed(f"input {tensor.name!r} has text that is not UTF-8") from None
-    if position != len(binary) or len(texts) != prod(tensor.shape):
+            raise malformed(f"input {tensor['name']!r} has text that is not UTF-8") from None
+    if position != len(binary) or len(texts) != prod(tensor["shape"]):
         raise _contradiction(tensor, len(texts))
     return texts

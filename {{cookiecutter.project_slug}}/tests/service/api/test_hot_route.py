@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from service.api.app import create_api, create_app
+from service.api.hot_route import HotRoute
 from service.features.columns import Columns
 from service.features.examples import example_rows
 from service.inference.batching import MicroBatcher
@@ -38,14 +39,17 @@ def pair(settings: Settings) -> tuple[TestClient, TestClient]:
     return TestClient(hot, raise_server_exceptions=False), TestClient(plain, raise_server_exceptions=False)
 
 
-def outcome(client: TestClient, body: bytes, headers: dict[str, str]) -> tuple[int, str, Any]:
+def outcome(client: TestClient, body: bytes, headers: dict[str, str], path: str = "/predict") -> tuple[int, str, Any]:
     """Status, content type and document of an answer, without what no two answers share."""
-    response = client.post("/predict", content=body, headers=headers)
+    response = client.post(path, content=body, headers=headers)
     document = response.json()
+    document["outputs"] = [item for item in document.get("outputs", ()) if item["name"] not in OWN]
     return response.status_code, response.headers["content-type"], {k: v for k, v in document.items() if k not in OWN}
 
 
 JSON = {"content-type": "application/json"}
+INFER = "/v2/models/houses/infer"
+LENGTH = "inference-header-content-length"
 
 
 @examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,6 +85,79 @@ def test_both_routes_treat_headers_and_odd_bodies_alike(
     pair: tuple[TestClient, TestClient], body: bytes, headers: dict[str, str]
 ) -> None:
     assert outcome(pair[0], body, headers) == outcome(pair[1], body, headers)
+
+
+@examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.sampled_from([1, 1, 1, 0, 3]),
+    changes=st.dictionaries(st.integers(0, 9), junk, max_size=2),
+    more=st.dictionaries(st.sampled_from(["id", "parameters", "outputs", "x"]), junk, max_size=1),
+    length=st.sampled_from([None] * 8 + ["5", "9999", "x"]),
+)
+def test_both_routes_infer_alike_whatever_is_sent(
+    pair: tuple[TestClient, TestClient],
+    served: ServedModel,
+    seed: int,
+    count: int,
+    changes: dict[int, Any],
+    more: dict[str, Any],
+    length: str | None,
+) -> None:
+    names = [*served.schema.spec.names, "house id", "unknown"]
+    rows = list(example_rows(served.schema.spec, count, random.Random(seed), missing=0.2))
+    columns = {name: [row.get(name) for row in rows] for name in served.schema.spec.names}
+    columns |= {names[index]: [value] * count for index, value in changes.items()}
+    shapes = {"view": [count, 2]}
+    inputs = [
+        {"name": name, "datatype": "BYTES", "shape": shapes.get(name, [count]), "data": data}
+        for name, data in columns.items()
+    ]
+    body = json.dumps({"inputs": inputs, **more}, default=str).encode()
+    headers = JSON if length is None else {**JSON, LENGTH: length}
+    assert outcome(pair[0], body, headers, INFER) == outcome(pair[1], body, headers, INFER)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"", {}),
+        (b"{}", {"content-type": "text/plain"}),
+        (b'{"inputs": []}', JSON),
+        (b'{"inputs": [], "inputs": 1}', JSON),
+        (b'{"inputs": [{"name": "lift", "shape": [1.0], "datatype": "BOOL", "data": [true]}]}', JSON),
+        (b'{"inputs": [{"name": "lift", "shape": [true], "datatype": "BOOL", "data": [true]}]}', JSON),
+        (
+            b'{"inputs": [{"name": "lift", "shape": [1], "datatype": "BOOL", "data": [true]}]}',
+            {"origin": "https://a.b"},
+        ),
+        (b'{"inputs": [{"name": "lift", "shape": [1], "datatype": "BOOL", "data": [' + b"[" * 300 + b"]" * 300, JSON),
+        (b"[]" * 1500, JSON),
+    ],
+)
+def test_both_routes_treat_odd_inference_requests_alike(
+    pair: tuple[TestClient, TestClient], body: bytes, headers: dict[str, str]
+) -> None:
+    assert outcome(pair[0], body, headers, INFER) == outcome(pair[1], body, headers, INFER)
+
+
+def test_a_single_inference_request_is_answered_ahead_of_fastapi(pair: tuple[TestClient, TestClient]) -> None:
+    body = {"inputs": [{"name": "lift", "shape": [1], "datatype": "BOOL", "data": [True]}]}
+    body["inputs"].append({"name": "floor area", "shape": [1, 1], "datatype": "FP64", "data": [[300.0]]})
+    hot = cast(HotRoute, pair[0].app)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hot, "app", None)
+        answer = pair[0].post(INFER, json=body)
+    assert [item["name"] for item in answer.json()["outputs"]] == ["predict", "probabilities", "prediction_id"]
+
+
+def test_requests_beyond_those_that_may_be_in_work_are_refused_by_both_routes(settings: Settings) -> None:
+    app = cast(HotRoute, create_app(load_settings(settings.root, {"SERVICE__API__MAX_CONCURRENCY": "1"})))
+    with app._in_work:
+        for path in ("/predict", INFER, "/predict/batch", "/model"):
+            assert TestClient(app).post(path, json={}).status_code == 429
+        assert TestClient(app).get("/health/live").status_code == 200
+    assert TestClient(app).post("/predict", json={}).status_code == 422
 
 
 class Recording:
