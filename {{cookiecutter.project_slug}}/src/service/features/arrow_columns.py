@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from service.features.arrow_values import json_values, missing
-from service.features.columns import Column
+from service.features.columns import Column, outside
 from service.features.request import STRICT, request_type
 from service.features.spec import (
     EARLIEST,
@@ -57,7 +57,7 @@ class CheckedColumn:
         match values.dtype.kind:
             case "f" if values.ndim == 1:
                 return np.where(gaps, np.nan, values)
-            case "i" if not _outside(values[~gaps], -EXACT, EXACT).any():
+            case "i" if not outside(values[~gaps], -EXACT, EXACT).any():
                 return np.where(gaps, np.nan, values.astype(np.float64))
             case "M":
                 return np.where(gaps, np.datetime64("NaT"), values)
@@ -94,10 +94,10 @@ def _checked(feature: Feature, array: Any, gaps: NDArray[np.bool_]) -> tuple[NDA
     match feature:
         case FloatFeature() if is_number:
             numbers = _floats(array)
-            return numbers, ~gaps & (~np.isfinite(numbers) | _outside(numbers, feature.min, feature.max))
+            return numbers, ~gaps & (~np.isfinite(numbers) | outside(numbers, feature.min, feature.max))
         case IntFeature() if is_number:
             whole, fits = _whole(array)
-            return whole, ~gaps & (~fits | _outside(whole, feature.min, feature.max))
+            return whole, ~gaps & (~fits | outside(whole, feature.min, feature.max))
         case BoolFeature() if types.is_boolean(kind):
             return array.fill_null(False).to_numpy(zero_copy_only=False), np.zeros(len(array), dtype=bool)
         case CategoryFeature(values=known) if isinstance(known[0], int) and is_number:
@@ -111,21 +111,12 @@ def _checked(feature: Feature, array: Any, gaps: NDArray[np.bool_]) -> tuple[NDA
             return array.to_numpy(zero_copy_only=False), too_long.to_numpy(zero_copy_only=False)
         case DatetimeFeature() if types.is_timestamp(kind):
             ticks = array.cast(pa.int64()).fill_null(0).to_numpy()
-            return ticks.view("M8[us]"), ~gaps & _outside(ticks, *_range(feature))
+            return ticks.view("M8[us]"), ~gaps & outside(ticks, *_range(feature))
         case VectorFeature() if _is_list(kind) and (
             types.is_integer(kind.value_type) or types.is_floating(kind.value_type)
         ):
             return _vectors(feature, array, gaps)
     return None
-
-
-def _outside(values: NDArray[Any], low: Any, high: Any) -> NDArray[np.bool_]:
-    outside = np.zeros(len(values), dtype=bool)
-    if low is not None:
-        outside |= values < low
-    if high is not None:
-        outside |= values > high
-    return outside
 
 
 def _floats(array: Any) -> NDArray[np.float64]:
@@ -167,7 +158,7 @@ def _vectors(
     flat = _floats(array.filter(pa.array(right)).flatten())
     matrix = np.full((len(array), feature.length), np.nan)
     matrix[right] = flat.reshape(-1, feature.length)
-    fine = np.isfinite(matrix) & ~_outside(matrix.ravel(), feature.min, feature.max).reshape(matrix.shape)
+    fine = np.isfinite(matrix) & ~outside(matrix, feature.min, feature.max)
     return matrix, ~gaps & ~fine.all(axis=1)
 
 

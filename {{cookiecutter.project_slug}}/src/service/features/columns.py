@@ -41,3 +41,21 @@ def without(columns: Columns, rows: Collection[int]) -> Columns:
         name: column[kept] if isinstance(column, np.ndarray) else [column[row] for row in kept]
         for name, column in columns.items()
     }
+
+
+def json_list(column: Column) -> list[Any]:
+    """The values of a column of no datetimes as JSON has them, None where one is missing."""
+    if isinstance(column, np.ndarray) and column.ndim > 1:
+        rows: list[Any] = column.tolist()
+        return rows
+    return as_list(column)
+
+
+def outside(values: NDArray[Any], low: Any, high: Any) -> NDArray[np.bool_]:
+    """Which numbers lie beyond bounds, of which either may be None; NaN does not."""
+    beyond = np.zeros(values.shape, dtype=bool)
+    if low is not None:
+        beyond |= values < low
+    if high is not None:
+        beyond |= values > high
+    return beyond

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from service.features.columns import without
-from service.inference.answers import Answers, Record
+from service.inference.answers import Answers
 from service.inference.bulk import PIECE_ROWS, BulkAnswer, heading_of, written
 from service.inference.bulk_formats import JSON, BulkFormat
 from service.inference.predictor import Predictions, predict_columns
@@ -129,18 +129,18 @@ class Core:
         chunks = written(rows, answer, wanted, heading, batcher.run)
         return BulkAnswer(wanted.media_type, provenance, len(rows), chunks)
 
-    async def predict_records(
+    async def predict_rows(
         self,
-        read: Callable[[RowReader], Sequence[Record]],
+        read: Callable[[RowReader], Row | Rows],
         is_gone: Callable[[], bool] = nobody_hangs_up,
         started: float | None = None,
         *,
         is_small: bool = True,
     ) -> tuple[ServedModel, Answers]:
-        """Answer rows given as JSON objects in Python's form; a single one shares its call with other requests.
+        """Answer rows that were read already; a single one shares its call with other requests.
 
         Args:
-            read: makes the rows, for the reader of the model that will answer them.
+            read: makes the rows, with the reader of the model that will answer them.
             is_gone: whether the caller has hung up, so that nothing needs to be computed.
             started: when the request came, by `perf_counter`; now by default.
             is_small: whether `read` is so quick that it may run on the event loop.
@@ -149,17 +149,15 @@ class Core:
             The model that answered, and its answers.
 
         Raises:
-            Problem: there are too many rows, or what `read` raises.
+            Problem: what `read` raises, or a single row's.
         """
         started = perf_counter() if started is None else started
         serving = self._serving
         served, batcher, reader, records, _ = serving
-        sent = read(reader) if is_small else await batcher.run(partial(read, reader))
-        if len(sent) == 1:
-            row = reader.record(sent[0])
-            return served, (await self._answer_row(serving, "infer", started, row, is_gone)).alone(row)
+        rows = read(reader) if is_small else await batcher.run(partial(read, reader))
+        if isinstance(rows, Row):
+            return served, (await self._answer_row(serving, "infer", started, rows, is_gone)).alone(rows)
         self.check()
-        rows = await batcher.run(partial(reader.records, sent))
         pieces = [await batcher.run(partial(self.answer_rows, served, piece)) for piece in rows.pieces(PIECE_ROWS)]
         answers = Answers.joined(pieces)
         if records is not None and not answers.problems:

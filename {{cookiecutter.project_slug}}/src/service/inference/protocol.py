@@ -10,15 +10,16 @@ from typing import Any
 
 import orjson
 
-from service.features.spec import VectorFeature
+from service.features.columns import Column, json_list
+from service.features.spec import Feature, VectorFeature
 from service.inference.answers import Answers, Record
 from service.inference.core import Core, nobody_hangs_up
 from service.inference.plain_row import plain_row
 from service.inference.problems import Problem
-from service.inference.rows import RowReader
-from service.inference.served_model import ServedModel
+from service.inference.rows import RowReader, Rows
+from service.inference.served_model import Row, ServedModel
 from service.inference.serving import provenance_of
-from service.inference.tensors import Tensor, datatype_of, malformed, tensor_values
+from service.inference.tensors import Tensor, datatype_of, malformed, tensor_column
 
 SMALL_BODY = 2**16
 """Bodies of more bytes are read beside the event loop."""
@@ -121,41 +122,67 @@ async def infer(
     """
     request = Inference((), (), None, {}, {})
 
-    def read_rows(reader: RowReader) -> list[Record]:
+    def read_rows(reader: RowReader) -> Row | Rows:
         nonlocal request
         request = read()
-        return _rows(request, reader)
+        rows = rows_of(request, reader)
+        if isinstance(rows, Rows):
+            _require_none(rows.problems, len(rows))
+        return rows
 
     try:
-        served, answers = await core.predict_records(read_rows, is_gone, started, is_small=is_small)
+        served, answers = await core.predict_rows(read_rows, is_gone, started, is_small=is_small)
     except Problem as refused:
         raise _of_row(refused, 0, 1) from None
-    for row, problem in answers.problems.items():
-        raise _of_row(problem, row, len(answers.values))
+    _require_none(answers.problems, len(answers.values))
     return _answer(request, served, answers)
 
 
-def _rows(request: Inference, reader: RowReader) -> list[Record]:
-    """The rows of a request as records."""
+def rows_of(request: Inference, reader: RowReader) -> Row | Rows:
+    """The rows of a request; a single one by itself, so that it can share its call with other requests.
+
+    Raises:
+        Problem: the request is not of the protocol's form, has too many rows, or its only row breaks a rule.
+    """
     known = [key for key, _, _ in _outputs(reader.served)] if request.outputs else []
     for output in request.outputs:
         if output not in known:
             raise malformed(f"there is no output {output[:100]!r}, there are {', '.join(known)}")
     row = None if request.binaries else plain_row(request.tensors, reader.features)
-    return _records(request, reader) if row is None else [row]
+    if row is not None:
+        return reader.record(row)
+    columns = columns_of(request, reader.features)
+    if all(len(values) == 1 for values in columns.values()):
+        return reader.record({name: json_list(values)[0] for name, values in columns.items()})
+    return reader.columns(columns)
 
 
-def _records(request: Inference, reader: RowReader) -> list[Record]:
-    columns: dict[str, list[Any]] = {}
+def columns_of(request: Inference, features: Mapping[str, Feature]) -> dict[str, Column]:
+    """The columns of a request, all of one length.
+
+    Raises:
+        Problem: the request is not of the protocol's form.
+    """
+    columns: dict[str, Column] = {}
     for position, tensor in enumerate(request.tensors):
         name = tensor["name"]
         if name in columns:
             raise malformed(f"the input {name[:100]!r} is there twice")
         binary = request.binaries[position] if request.binaries else None
-        columns[name] = tensor_values(tensor, binary, reader.features.get(name))
+        columns[name] = tensor_column(tensor, binary, features.get(name))
     if len({len(values) for values in columns.values()}) != 1:
         raise malformed("all inputs must have the same number of rows" if columns else "there are no inputs")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return columns
+
+
+def _require_none(problems: Mapping[int, Problem], count: int) -> None:
+    """See that no row has a problem.
+
+    Raises:
+        Problem: one has.
+    """
+    for row in sorted(problems)[:1]:
+        raise _of_row(problems[row], row, count)
 
 
 def _of_row(problem: Problem, row: int, count: int) -> Problem:

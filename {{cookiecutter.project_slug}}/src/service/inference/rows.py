@@ -4,15 +4,17 @@ import logging
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from service.features.columns import Columns
-from service.features.request import ID_MAX_LENGTH
+from service.features.columns import Column, Columns, json_list
+from service.features.request import ID_MAX_LENGTH, STRICT, EntityId
 from service.features.spec import INT64
+from service.features.typed_columns import ColumnRule
 from service.inference.problems import Problem, invalid_request, too_many_rows
 from service.inference.served_model import Row, ServedModel
 
@@ -115,6 +117,30 @@ class RowReader:
             return self.served.row(to_json(given, inf_nan_mode="constants"))
         return Row(values, values.pop("entity_id", None))
 
+    def columns(self, columns: Mapping[str, Column]) -> Rows:
+        """Columns of one length, by name, as `features.typed_columns` takes them.
+
+        Raises:
+            Problem: there are too many rows.
+        """
+        count = len(next(iter(columns.values())))
+        self.check_count(count)
+        try:
+            entity_ids: EntityIds = self._entity_ids.validate_python(
+                columns.get(self.served.id_name or "", [None] * count)
+            )
+            known = {*self.features, self.served.id_name}
+            if any(value is not None for name in columns.keys() - known for value in columns[name]):
+                raise ValueError("something is no feature")
+            typed = {
+                name: rule.check(columns[name]) if name in columns else rule.absent(count)
+                for name, rule in self._rules.items()
+            }
+        except ValueError:
+            rows = zip(*(json_list(column) for column in columns.values()), strict=True)
+            return self.records([dict(zip(columns, row, strict=True)) for row in rows])
+        return Rows(typed, entity_ids, {})
+
     def table(self, table: Any, *, ignore_unknown: bool = False) -> Rows:
         """An Arrow table; `features.arrow_values` says what its values mean.
 
@@ -175,6 +201,14 @@ class RowReader:
         problems = {index: row for index, row in enumerate(rows) if isinstance(row, Problem)}
         ids = [row.entity_id if isinstance(row, Row) else None for row in rows] if entity_ids is None else entity_ids
         return Rows(self.served.columns(valid), ids, problems)
+
+    @cached_property
+    def _rules(self) -> Mapping[str, ColumnRule]:
+        return {name: ColumnRule(feature) for name, feature in self.features.items()}
+
+    @cached_property
+    def _entity_ids(self) -> TypeAdapter[list[str | int | None]]:
+        return TypeAdapter(list[EntityId | None], config=STRICT)
 
     def check_count(self, count: int) -> None:
         """See that there are not too many rows.

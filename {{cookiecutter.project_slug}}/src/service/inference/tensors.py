@@ -2,14 +2,17 @@
 
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from math import prod
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from service.features.spec import CategoryFeature, Feature, VectorFeature
+from service.features.columns import Column
+from service.features.spec import BoolFeature, CategoryFeature, Feature, FloatFeature, IntFeature, VectorFeature
 from service.features.text_values import whole
 from service.inference.problems import Problem
 
@@ -21,6 +24,10 @@ NUMPY = {
 }
 """Layout of binary data by datatype; BYTES has lengths of its own."""
 DATATYPES = {"float": "FP64", "int": "INT64", "bool": "BOOL", "string": "BYTES", "datetime": "BYTES", "vector": "FP64"}
+WHOLE = ("int", "category")
+"""Types of features whose numbers are whole."""
+LENGTH = struct.Struct("<I")
+"""What precedes each text in binary data."""
 BINARY_SIZE = "binary_data_size"
 
 Parameters = dict[str, Any]
@@ -46,8 +53,8 @@ def datatype_of(feature: Feature) -> str:
     return DATATYPES[feature.type]
 
 
-def tensor_values(tensor: Tensor, binary: bytes | None, feature: Feature | None) -> list[Any]:
-    """The value of each row as JSON has it; None and NaN are missing.
+def tensor_column(tensor: Tensor, binary: bytes | None, feature: Feature | None) -> Column:
+    """The value of each row, as `features.typed_columns` takes them.
 
     Args:
         tensor: with shape (rows,) or (rows, 1), and (rows, elements) for a vector.
@@ -57,25 +64,25 @@ def tensor_values(tensor: Tensor, binary: bytes | None, feature: Feature | None)
     Raises:
         Problem: data and shape or datatype contradict each other.
     """
-    if tensor["datatype"] != "BYTES" and tensor["datatype"] not in NUMPY:
-        raise malformed(f"input {tensor['name']!r} has the datatype {tensor['datatype'][:20]!r}, which is not known")
-    if binary is not None:
-        data = _from_bytes(tensor, binary)
-    elif (sent := tensor.get("data")) is not None:
-        data = sent
-    else:
-        raise malformed(f"input {tensor['name']!r} has no data")
-    if len(tensor["shape"]) == 1:
-        rows = data
-        if len(rows) != tensor["shape"][0]:
-            raise _contradiction(tensor, len(rows))
-    else:
-        rows = _rows_of(tensor, data)
-        if not isinstance(feature, VectorFeature):
-            if tensor["shape"][1] != 1:
-                raise malformed(f"input {tensor['name']!r} has the shape {tensor['shape']}, not [rows] or [rows, 1]")
-            rows = [None if row is None else row[0] for row in rows]
-    return [json_value(value, tensor["datatype"], feature) for value in rows]
+    name, shape, datatype = tensor["name"], tensor["shape"], tensor["datatype"]
+    if datatype != "BYTES" and datatype not in NUMPY:
+        raise malformed(f"input {name!r} has the datatype {datatype[:20]!r}, which is not known")
+    is_vector = isinstance(feature, VectorFeature)
+    if len(shape) == 2 and shape[1] != 1 and not is_vector:
+        raise malformed(f"input {name!r} has the shape {shape}, not [rows] or [rows, 1]")
+    if binary is not None and datatype != "BYTES":
+        numbers = _numbers(tensor, binary)
+        return _typed(numbers, feature) if numbers.size else []
+    data = tensor.get("data") if binary is None else _texts(tensor, binary)
+    if data is None:
+        raise malformed(f"input {name!r} has no data")
+    if len(shape) == 2:
+        data = _rows_of(tensor, data)
+        if not is_vector:
+            data = [None if row is None else row[0] for row in data]
+    elif len(data) != shape[0]:
+        raise _contradiction(tensor, len(data))
+    return _json_values(data, datatype, feature)
 
 
 def json_value(value: Any, datatype: str, feature: Feature | None) -> Any:
@@ -84,7 +91,7 @@ def json_value(value: Any, datatype: str, feature: Feature | None) -> Any:
         if value != value:
             return None
         # pandas keeps whole numbers with gaps as floats.
-        return whole(value) if feature is None or feature.type in ("int", "category") else value
+        return whole(value) if feature is None or feature.type in WHOLE else value
     if datatype == "BOOL" and type(value) is int and value in (0, 1):
         return bool(value)
     return value
@@ -95,7 +102,7 @@ def encode_values(values: Sequence[Any], datatype: str) -> bytes:
     if datatype != "BYTES":
         return np.asarray(values, NUMPY[datatype]).tobytes()
     texts = [str(value).encode() for value in values]
-    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return b"".join(chain.from_iterable(zip(map(LENGTH.pack, map(len, texts)), texts, strict=True)))
 
 
 def malformed(detail: str) -> Problem:
@@ -122,29 +129,56 @@ def _contradiction(tensor: Tensor, count: int) -> Problem:
     return malformed(f"input {name!r} has {count} values, its shape {shape} means {prod(shape)}")
 
 
-def _from_bytes(tensor: Tensor, binary: bytes) -> list[Any]:
-    if tensor["datatype"] == "BYTES":
-        return _texts(tensor, binary)
+def _json_values(values: list[Any], datatype: str, feature: Feature | None) -> list[Any]:
+    """As `json_value`, looking only at values that it may change."""
+    kinds = set(map(type, values))
+    may_be_whole = feature is None or feature.type in WHOLE
+    if (float in kinds and may_be_whole) or (int in kinds and datatype == "BOOL"):
+        return [json_value(value, datatype, feature) for value in values]
+    # NaN is the only number that differs from itself.
+    return [None if value != value else value for value in values] if float in kinds else values
+
+
+def _numbers(tensor: Tensor, binary: bytes) -> NDArray[Any]:
     layout = np.dtype(NUMPY[tensor["datatype"]])
     if len(binary) != prod(tensor["shape"]) * layout.itemsize:
         raise _contradiction(tensor, len(binary) // layout.itemsize)
-    values: list[Any] = np.frombuffer(binary, layout).tolist()
-    return values
+    if tensor["datatype"] == "BOOL":
+        layout = np.dtype(np.uint8)
+    # No shape for no numbers: what it says of them could be anything.
+    values: NDArray[Any] = np.frombuffer(binary, layout).reshape(tensor["shape"] if binary else 0)
+    return values != 0 if tensor["datatype"] == "BOOL" else values
+
+
+def _typed(values: NDArray[Any], feature: Feature | None) -> Column:
+    """Numbers as the array that is right for their feature, or else as JSON values."""
+    is_number, is_whole = values.dtype.kind in "iuf", values.dtype.kind in "iu" and values.dtype != np.uint64
+    if isinstance(feature, VectorFeature):
+        return values.astype(np.float64) if is_number and values.ndim == 2 else values.tolist()
+    flat = values.reshape(-1)
+    match feature:
+        case FloatFeature() if is_number:
+            return flat.astype(np.float64)
+        case IntFeature() if is_whole:
+            return flat.astype(np.int64)
+        case BoolFeature() if not is_number:
+            return flat
+    return _json_values(flat.tolist(), "BOOL" if not is_number else "", feature)
 
 
 def _texts(tensor: Tensor, binary: bytes) -> list[Any]:
-    """Texts, each after its length in four bytes."""
-    texts: list[Any] = []
-    position = 0
-    while position < len(binary):
-        start = position + 4
-        if start > len(binary):
-            raise _contradiction(tensor, len(texts))
-        position = start + int.from_bytes(binary[position:start], "little")
-        try:
+    """Texts, each after its length."""
+    texts: list[str] = []
+    position, end, length_at = 0, len(binary), LENGTH.unpack_from
+    try:
+        while position < end:
+            start = position + 4
+            position = start + length_at(binary, position)[0]
             texts.append(binary[start:position].decode())
-        except UnicodeDecodeError:
-            raise malformed(f"input {tensor['name']!r} has text that is not UTF-8") from None
-    if position != len(binary) or len(texts) != prod(tensor["shape"]):
+    except UnicodeDecodeError:
+        raise malformed(f"input {tensor['name']!r} has text that is not UTF-8") from None
+    except struct.error:  # less than a length is left
+        raise _contradiction(tensor, len(texts)) from None
+    if position != end or len(texts) != prod(tensor["shape"]):
         raise _contradiction(tensor, len(texts))
     return texts
