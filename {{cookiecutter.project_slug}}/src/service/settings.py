@@ -58,6 +58,8 @@ class ApiSettings(Section):
     """Address to listen on; `0.0.0.0` in a container."""
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
+    grpc_port: int | None = Field(None, ge=1, le=65535)
+    """Port for the Open Inference Protocol over gRPC, off by default; all workers share it. Needs the extra `grpc`."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that answer; one that dies is replaced."""
     preload: bool = True

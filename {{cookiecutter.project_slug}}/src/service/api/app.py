@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.api import docs, errors, inference_protocol, metrics, openapi, routes
+from service.api.grpc.port import require_grpc
 from service.api.hot_route import HotInfer, HotPredict, HotRoute
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
 from service.artefact.store import ArtefactStore
@@ -20,7 +21,7 @@ from service.inference.problems import Problem
 from service.inference.served_model import ReadModel, read_model
 from service.records.journal import Journal
 from service.records.recorder import Recorder
-from service.settings import Settings, load_settings
+from service.settings import ApiSettings, Settings, load_settings
 
 
 def create_app(settings: Settings | None = None, model: ReadModel | None = None) -> ASGIApp:
@@ -57,6 +58,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     Raises:
         ServiceError: the configuration or the model cannot be used.
     """
+    require_grpc(settings.api)
     served = (model or read_settled_model(settings)).proved()
     journal = recorder = None
     if settings.records.sinks:
@@ -70,7 +72,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
         description=openapi.DESCRIPTION,
         version=served.manifest.version,
         middleware=_middleware(settings, in_work),
-        lifespan=_lifespan,
+        lifespan=_lifespan(settings.api, core, journal, in_work),
         docs_url=None,
         redoc_url=None,
         exception_handlers={
@@ -117,19 +119,33 @@ def _middleware(settings: Settings, in_work: InWork) -> list[Middleware]:
     ]
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    metrics.announce_model(app.state.core.served)
-    # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
-    gc.freeze()
-    gc.enable()
-    # A journal belongs to one process, so it is opened here, where no process forks any more.
-    journal: Journal | None = app.state.journal
-    if journal is not None:
-        journal.open()
-    try:
-        yield
-    finally:
+def _lifespan(
+    api: ApiSettings, core: Core, journal: Journal | None, in_work: InWork
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        metrics.announce_model(core.served)
+        # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
+        gc.freeze()
+        gc.enable()
+        # A journal belongs to one process, so it is opened here, where no process forks any more.
         if journal is not None:
-            journal.close()
-        gc.unfreeze()
+            journal.open()
+        try:
+            async with _grpc(api, core, in_work):
+                yield
+        finally:
+            if journal is not None:
+                journal.close()
+            gc.unfreeze()
+
+    return lifespan
+
+
+def _grpc(api: ApiSettings, core: Core, in_work: InWork) -> AbstractAsyncContextManager[None]:
+    """The gRPC server, where there is to be one."""
+    if api.grpc_port is None:
+        return nullcontext()
+    from service.api.grpc.server import serving
+
+    return serving(api, core, in_work)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from service.api.grpc.port import require_free_port
 from service.artefact.reading import read_manifest
 from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
@@ -36,7 +37,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
         options: settings of the section `api` that win over `config.yaml`; None is not set.
 
     Raises:
-        ServiceError: the configuration or the model cannot be used, or the port is taken.
+        ServiceError: the configuration or the model cannot be used, or a port is taken.
     """
     # Worker processes may read their settings anew, so what the command line says is passed on by the environment.
     for name, value in options.items():
@@ -46,6 +47,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
     configure_logging(settings.logging)
     # A stop that was asked for is no failure, also while the model is being read.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    require_free_port(settings.api)
     with listener(settings) as listening:
         if settings.api.workers == 1:
             serve(settings, listening)

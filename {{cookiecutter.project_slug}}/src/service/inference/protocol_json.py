@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from service.inference.answers import Record
 from service.inference.core import Core, nobody_hangs_up
 from service.inference.protocol import SMALL_BODY, Inference, Inferred, infer
-from service.inference.tensors import BINARY_SIZE, Parameters, Tensor, encode_values, malformed
+from service.inference.tensors import BINARY_SIZE, Parameters, Tensor, encode_values, malformed, malformed_by
 
 
 class RequestedOutput(TypedDict):
@@ -78,8 +78,7 @@ def _read(body: bytes, header_length: int | None) -> Inference:
     try:
         request = requests().validator.validate_json(body[:length])
     except ValidationError as error:
-        item = error.errors(include_url=False, include_input=False)[0]
-        raise malformed(f"{'.'.join(map(str, item['loc'])) or 'the body'}: {item['msg']}") from None
+        raise malformed_by(error) from None
     tensors, parameters = request["inputs"], request.get("parameters") or {}
     outputs = {output["name"]: output.get("parameters") or {} for output in request.get("outputs") or ()}
     return Inference(tensors, _binaries(tensors, body, length), request.get("id"), parameters, outputs)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from service.features.columns import Column
@@ -108,6 +108,18 @@ def encode_values(values: Sequence[Any], datatype: str) -> bytes:
 def malformed(detail: str) -> Problem:
     """A request that is not of the protocol's form."""
     return Problem(400, "invalid-inference-request", "The request is not an inference request", detail)
+
+
+def malformed_by(error: ValidationError, place: str = "") -> Problem:
+    """The same, of what Pydantic found first.
+
+    Args:
+        error: what it found.
+        place: where in the request that is which was validated.
+    """
+    item = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join([*([place] if place else []), *map(str, item["loc"])])
+    return malformed(f"{path or 'the body'}: {item['msg']}")
 
 
 def _rows_of(tensor: Tensor, data: list[Any]) -> list[Any]:

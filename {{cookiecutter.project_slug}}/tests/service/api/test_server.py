@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -321,6 +322,7 @@ def test_a_start_that_cannot_succeed_says_what_to_do(project: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1:{port}" in failing(project, "--port", str(port))
+        assert "choose another as api.grpc_port" in failing(project, "--port", "0", SERVICE__API__GRPC_PORT=str(port))
     (project / "model_bin" / "current").unlink()
     assert "run 'make train'" in failing(project)
 
@@ -338,3 +340,13 @@ def test_workers_that_cannot_start_end_the_service(project: Path, preload: str) 
     (version / "manifest.json").write_text(json.dumps(manifest))
     said = failing(project, "--workers", "2", "--port", str(free_port()), SERVICE__API__PRELOAD=preload)
     assert "golden rows are answered otherwise than in training" in said
+
+
+def test_grpc_is_served_beside_http_by_all_workers(project: Path) -> None:
+    port = free_port()
+    with serving(project, "--workers", "2", SERVICE__API__GRPC_PORT=str(port)) as (address, process):
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            assert channel.unary_unary("/inference.GRPCInferenceService/ServerReady")(b"", timeout=10) == b"\x08\x01"
+        text = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
+        assert 'grpc_requests_total{code="OK",method="ServerReady"} 1.0' in text
+    assert process.returncode == 0
