@@ -1,0 +1,101 @@
+"""The commands `service records ...`; each is thin over the room of records."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.errors import Fault, ServiceError, did_you_mean, listed
+from service.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from service.records.record import Record
+
+records_app = typer.Typer(help="Look after the records of predictions.", no_args_is_help=True)
+TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+@records_app.command()
+def ship(
+    once: Annotated[bool, typer.Option("--once", help="Ship what is there, then end; with 1 if some is left.")] = False,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="Time to ship what is left when it is told to end (SIGTERM, SIGINT).")
+    ] = 5,
+    child: Annotated[bool, typer.Option("--child", hidden=True, help="Ends with the process that started it.")] = False,
+) -> None:
+    """Ship records to the sinks of `config.yaml` until SIGTERM; others that ship the same folder wait for this one."""
+    from service.logs import configure_logging
+    from service.records.shipping import ship_once, ship_until_told
+
+    settings = load_settings()
+    configure_logging(settings.logging)
+    if not once:
+        ship_until_told(settings, drain_seconds, is_child=child)
+    elif not ship_once(settings):
+        raise typer.Exit(1)
+
+
+@records_app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how far each sink is, and what is set aside."""
+    import orjson
+
+    from service.records.status import StatusReader
+    from service.terminal import show_status
+
+    settings = load_settings()
+    reader = StatusReader(settings.records_directory, settings.name, settings.records.sinks, is_exact=True)
+    if as_json:
+        sys.stdout.write(orjson.dumps(reader.read(), option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        show_status(reader.read())
+
+
+@records_app.command()
+def replay(
+    sink: Annotated[str, typer.Option(help="Which sink to send to.")],
+    dead_letters: Annotated[bool, typer.Option("--dead-letters", help="What it refused.")] = False,
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=TIME_FORMATS, help="What the database has since then (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=TIME_FORMATS, help="And before then (UTC); now by default.")
+    ] = None,
+) -> None:
+    """Send records once more; a record that comes twice is harmless."""
+    from service.records.replay import replay_dead_letters, replay_records
+    from service.records.sinks.chosen import SINKS, open_sink
+    from service.terminal import out
+
+    settings = load_settings()
+    if sink not in SINKS:
+        raise ServiceError(Fault(f"there is no sink {sink!r}", advice=did_you_mean(sink, SINKS, listed(SINKS))))
+    if dead_letters == (since is not None):
+        raise ServiceError(Fault("what is to be sent?", advice="say either --dead-letters or --from TIME [--to TIME]"))
+    target = open_sink(settings, sink)
+    try:
+        if since is None:
+            result = replay_dead_letters(target, settings.records_directory)
+        else:
+            records = _recorded(settings, sink, _utc(since), _utc(until or datetime.now(UTC)))
+            result = replay_records(target, records, settings.records_directory)
+    finally:
+        target.close()
+    out.print(f"{sink} took {result.taken:,} records and refused {result.refused:,}", highlight=False, soft_wrap=True)
+
+
+def _recorded(settings: Settings, sink: str, since: datetime, until: datetime) -> Iterator["Record"]:
+    """The records of the database."""
+    if sink == "database":
+        raise ServiceError(Fault("the database has them already", advice="name another sink"))
+    from service.records.database.store import RecordStore
+
+    return RecordStore(settings).records(since, until)
+
+
+def _utc(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
