@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli_records import records_app
 from service.errors import Fault, ServiceError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ features_app = typer.Typer(help="Work with `features.yaml`.", no_args_is_help=Tr
 app.add_typer(features_app, name="features")
 model_app = typer.Typer(help="Look at trained models.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+app.add_typer(records_app, name="records")
 
 
 def main() -> None:
