@@ -92,9 +92,10 @@ def _recorded(settings: Settings, sink: str, since: datetime, until: datetime) -
     """The records of the database."""
     if sink == "database":
         raise ServiceError(Fault("the database has them already", advice="name another sink"))
+    from service.records.database.engine import open_engine
     from service.records.database.store import RecordStore
 
-    return RecordStore(settings).records(since, until)
+    return RecordStore(open_engine(settings)).records(since, until)
 
 
 def _utc(time: datetime) -> datetime:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from service.api import docs, errors, inference_protocol, metrics, openapi, routes
 from service.api.grpc.port import require_grpc
 from service.api.hot_route import HotInfer, HotPredict, HotRoute
+from service.api.records_metrics import RecordsMetrics
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
@@ -84,6 +85,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     )
     app.state.core, app.state.in_work = core, in_work
     app.state.journal = journal
+    app.state.records_metrics = RecordsMetrics(settings) if settings.records.sinks else None
     _add_routes(app)
     docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]

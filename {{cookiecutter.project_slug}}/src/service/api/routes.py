@@ -59,9 +59,9 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready", "model_version": core_of(request).served.manifest.version})
 
 
-async def metrics() -> Response:
-    """Requests, latencies, predictions by class and the model served, summed over all worker processes."""
-    body, content_type = await to_thread.run_sync(exposition)
+async def metrics(request: Request) -> Response:
+    """Requests, latencies, predictions by class, records and the model served, of all worker processes together."""
+    body, content_type = await to_thread.run_sync(exposition, request.app.state.records_metrics)
     return Response(body, headers={"content-type": content_type})
 
 

@@ -67,13 +67,13 @@ class Shipping:
             self._thread.join()
         if self._child is None:
             return
-        self._child.terminate()
         try:
-            self._child.communicate(timeout=DRAIN_SECONDS + GRACE_SECONDS)
+            _close(self._child)
+            self._child.wait(DRAIN_SECONDS + GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             logger.error("the process that ships records did not end in time and is killed")
             self._child.kill()
-            self._child.communicate()
+            self._child.wait()
         self._child = None
 
     def _keep(self) -> None:
@@ -87,6 +87,11 @@ class Shipping:
         logger.error(
             "the process that ships records ended (%d); another one is started in %.0f s", child.returncode, self._wait
         )
-        if child.stdin:
-            child.stdin.close()
+        _close(child)
         self._child, self._next_start = None, now + self._wait
+
+
+def _close(child: "subprocess.Popen[bytes]") -> None:
+    """End a child's stdin, which tells it to end: unlike a signal, also while it starts."""
+    assert child.stdin is not None
+    child.stdin.close()

@@ -9,7 +9,7 @@ from time import sleep
 
 from service.errors import Fault, ServiceError
 from service.records.carrier import BATCH, waiting_seconds
-from service.records.record import FeedbackRecord, Record
+from service.records.record import Record
 from service.records.set_aside import DeadLetters
 from service.records.sinks.sink import Refused, Sink, SinkDown
 
@@ -48,17 +48,17 @@ def replay_dead_letters(sink: Sink, directory: Path) -> Replay:
 
 
 def replay_records(sink: Sink, records: Iterable[Record], directory: Path) -> Replay:
-    """Send records to a sink, oldest first; what it refuses becomes dead letters.
+    """Send records to a sink; what it refuses becomes dead letters.
 
     Raises:
-        ServiceError: the sink is down; tells from which time on to go on.
+        ServiceError: the sink is down.
     """
     taken = refused = 0
     for batch in _batches(records):
         try:
             reasons = _offer(sink, batch)
         except ServiceError as error:
-            advice = f"once it is up, go on with --from {_time(batch[0])}"
+            advice = "run it again once the sink is up: what comes twice does no harm"
             raise ServiceError(Fault(f"{error}; it has taken {taken} records", advice=advice)) from None
         if reasons:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -92,7 +92,3 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     rest = iter(records)
     while batch := list(islice(rest, BATCH)):
         yield batch
-
-
-def _time(record: Record) -> str:
-    return record.received_at if isinstance(record, FeedbackRecord) else record.time

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 
 from service.errors import Fault, ServiceError
@@ -12,7 +13,7 @@ from service.records.sinks.chosen import open_sinks
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TURN_SECONDS = 0.5
 """Time between two tries to become the shipper of the folder."""
 TRIES = 3
@@ -37,7 +38,7 @@ def ship_until_told(settings: Settings, drain_seconds: float, is_child: bool) ->
     sinks = open_sinks(settings)
     directory = settings.records_directory
     is_waiting = False
-    while not ending.is_set():
+    while True:
         with sole_shipper(directory) as is_sole:
             if is_sole:
                 logger.info("records are shipped to %s", ", ".join(sink.name for sink in sinks))
@@ -46,7 +47,8 @@ def ship_until_told(settings: Settings, drain_seconds: float, is_child: bool) ->
         if not is_waiting:
             logger.info("another process ships the records of %s; this one takes over when it ends", directory)
             is_waiting = True
-        ending.wait(TURN_SECONDS)
+        if ending.wait(TURN_SECONDS):
+            return
 
 
 def ship_once(settings: Settings) -> bool:
@@ -66,22 +68,19 @@ def ship_once(settings: Settings) -> bool:
 
 
 def _listen(ending: Ending, is_child: bool) -> None:
-    """Be told of the end by threads that wait for it: a handler could come while the main thread holds a lock."""
+    """Be told of the end by threads: a signal's handler could come while the main thread holds the event's lock."""
+    reading, writing = os.pipe()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os.write(writing, b"."))
+    threading.Thread(target=_await_end, args=(reading, ending), daemon=True).start()
     if is_child:
         os.nice(NICE)
         # Ctrl-C reaches all processes of a terminal; the service tells its child itself, after its last record.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_wait_for_parent, args=(ending,), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    threading.Thread(target=_wait_for_signal, args=(ending,), daemon=True).start()
+        threading.Thread(target=_await_end, args=(sys.stdin.fileno(), ending), daemon=True).start()
 
 
-def _wait_for_signal(ending: Ending) -> None:
-    signal.sigwait(SIGNALS)
-    ending.set()
-
-
-def _wait_for_parent(ending: Ending) -> None:
-    while os.read(0, 1024):
-        pass
+def _await_end(descriptor: int, ending: Ending) -> None:
+    """Wait until there is something to read, or the other end is closed."""
+    os.read(descriptor, 1)
     ending.set()
