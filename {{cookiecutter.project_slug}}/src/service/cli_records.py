@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.errors import Fault, ServiceError, did_you_mean, listed
-from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from service.records.record import Record
+    from service.settings import Settings
 
 records_app = typer.Typer(help="Look after the records of predictions.", no_args_is_help=True)
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z"]
@@ -28,6 +28,7 @@ def ship(
     """Ship records to the sinks of `config.yaml` until SIGTERM; others that ship the same folder wait for this one."""
     from service.logs import configure_logging
     from service.records.shipping import ship_once, ship_until_told
+    from service.settings import load_settings
 
     settings = load_settings()
     configure_logging(settings.logging)
@@ -45,6 +46,7 @@ def status(
     import orjson
 
     from service.records.status import StatusReader
+    from service.settings import load_settings
     from service.terminal import show_status
 
     settings = load_settings()
@@ -69,6 +71,7 @@ def replay(
     """Send records once more; a record that comes twice is harmless."""
     from service.records.replay import replay_dead_letters, replay_records
     from service.records.sinks.chosen import SINKS, open_sink
+    from service.settings import load_settings
     from service.terminal import out
 
     settings = load_settings()
@@ -88,7 +91,7 @@ def replay(
     out.print(f"{sink} took {result.taken:,} records and refused {result.refused:,}", highlight=False, soft_wrap=True)
 
 
-def _recorded(settings: Settings, sink: str, since: datetime, until: datetime) -> Iterator["Record"]:
+def _recorded(settings: "Settings", sink: str, since: datetime, until: datetime) -> Iterator["Record"]:
     """The records of the database."""
     if sink == "database":
         raise ServiceError(Fault("the database has them already", advice="name another sink"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from service.api.grpc.port import require_free_port
+from service.api.shipping import Shipping
 from service.artefact.reading import read_manifest
 from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
@@ -50,7 +51,11 @@ def run(options: Mapping[str, str | int | None]) -> None:
     require_free_port(settings.api)
     with listener(settings) as listening:
         if settings.api.workers == 1:
-            serve(settings, listening)
+            shipping = Shipping(settings)
+            try:
+                serve(settings, listening, on_started=shipping.start)
+            finally:
+                shipping.stop()
             return
         # Each worker has a core's worth to do, and threads that a library made would not survive the fork.
         os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -4,6 +4,7 @@ Not a thread: it would hold the interpreter's lock while it packs records, and r
 """
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -33,22 +34,25 @@ class Shipping:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._is_wanted = bool(settings.records.sinks) and settings.records.shipping == "with_service"
+        self.is_wanted = bool(settings.records.sinks) and settings.records.shipping == "with_service"
+        """Whether there is anything to do here."""
         self._child: subprocess.Popen[bytes] | None = None
         self._started = self._next_start = 0.0
         self._wait = FIRST_WAIT_SECONDS
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        # A process that is forked from this one would keep the child's stdin open.
+        os.register_at_fork(after_in_child=self._forget)
 
     def start(self) -> None:
         """Keep it running, by a thread that looks after it."""
-        if self._is_wanted:
+        if self.is_wanted:
             self._thread = threading.Thread(target=self._keep, name="shipping", daemon=True)
             self._thread.start()
 
     def look(self) -> None:
         """Start it if it does not run and it is time to; for a process that looks after it itself, without threads."""
-        if not self._is_wanted:
+        if not self.is_wanted:
             return
         now = monotonic()
         if self._child is not None and self._child.poll() is not None:
@@ -80,6 +84,10 @@ class Shipping:
         while not self._ended.is_set():
             self.look()
             self._ended.wait(LOOK_SECONDS)
+
+    def _forget(self) -> None:
+        if self._child is not None:
+            _close(self._child)
 
     def _bury(self, child: "subprocess.Popen[bytes]", now: float) -> None:
         self._wait = FIRST_WAIT_SECONDS if now - self._started > LONGEST_WAIT_SECONDS else self._wait * 2

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from service.api.server import serve
+from service.api.shipping import LOOK_SECONDS, Shipping
 from service.errors import Fault, ServiceError
 from service.logs import configure_logging
 from service.settings import Settings, load_settings
@@ -130,6 +131,7 @@ class Workers:
     def __init__(self, settings: Settings, listening: socket.socket) -> None:
         self._listening = listening
         self._work = self._read(settings)
+        self._shipping = Shipping(settings)
         self._workers: list[Worker] = []
         self._asked: list[int] = []
         self._failed_starts = 0
@@ -144,12 +146,14 @@ class Workers:
             try:
                 self._workers = [Worker(self._work) for _ in range(self._work.settings.api.workers)]
                 while not self._is_stopping():
-                    wait([woken, *(event for worker in self._workers for event in worker.events)])
+                    wait([woken, *(event for worker in self._workers for event in worker.events)], LOOK_SECONDS)
                     _empty(woken)
                     if signal.SIGHUP in self._asked:
                         self._asked.remove(signal.SIGHUP)
                         self._renew(woken)
                     self._workers = [worker if worker.is_alive() else self._another(worker) for worker in self._workers]
+                    if all(worker.is_started for worker in self._workers):
+                        self._shipping.look()
             finally:
                 self._end()
 
@@ -191,6 +195,9 @@ class Workers:
                 self._workers[place] = new
                 old.stop()
                 old.join(before.settings.api.shutdown_seconds + GRACE_SECONDS)
+            if self._work.settings != before.settings:
+                self._shipping.stop()
+                self._shipping = Shipping(self._work.settings)
         except ServiceError as error:
             self._work = before
             logger.error("the workers stay as they are: %s", error)
@@ -206,6 +213,7 @@ class Workers:
         deadline = monotonic() + self._work.settings.api.shutdown_seconds + GRACE_SECONDS
         for worker in self._workers:
             worker.join(max(0.0, deadline - monotonic()))
+        self._shipping.stop()
 
     @contextmanager
     def _signals(self) -> Iterator[int]:

@@ -25,11 +25,14 @@ import grpc
 import numpy as np
 import pytest
 
+from service.records.positions import load_position, position_file
+from service.records.status import StatusReader
 from service.settings import load_settings
 from service.training.hooks import Hooks
 from service.training.pipeline import train
 
 HOUSE = json.dumps({"floor area": 300.0, "lift": True}).encode()
+SHIPPING = {"SERVICE__RECORDS__SINKS": "stdout", "SERVICE__RECORDS__SHIPPING": "with_service"}
 
 
 def free_port() -> int:
@@ -45,7 +48,8 @@ def serving(project: Path, *options: str, **variables: str) -> Iterator[tuple[st
     port = free_port()
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *options]
     source = Path(__file__).resolve().parents[3] / "src"
-    environment = {**os.environ, "PYTHONPATH": str(source), **variables}
+    settled = {"PYTHONPATH": str(source), "SERVICE__RECORDS__SHIPPING": "separate"}
+    environment = {**os.environ, **settled, **variables}
     process = subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         address = f"http://127.0.0.1:{port}"
@@ -350,3 +354,45 @@ def test_grpc_is_served_beside_http_by_all_workers(project: Path) -> None:
         text = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
         assert 'grpc_requests_total{code="OK",method="ServerReady"} 1.0' in text
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_records_are_shipped_while_the_service_runs_and_before_it_ends(project: Path, workers: str) -> None:
+    records = project / "var" / "records"
+    with serving(project, "--workers", workers, **SHIPPING) as (address, process):
+        for _ in range(30):
+            post(f"{address}/predict")
+        wait_until(lambda: 'records_lag_records{sink="stdout"} 0.0' in metrics_of(address) and shipped(records) == 30)
+        for _ in range(20):
+            post(f"{address}/predict")
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    assert shipped(records) == 50
+    assert list((records / "segments").iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_shipping_ends_with_a_service_that_is_killed(project: Path, workers: str) -> None:
+    records = project / "var" / "records"
+    with serving(project, "--workers", workers, **SHIPPING) as (address, process):
+        wait_until(lambda: is_shipping(records))
+        post(f"{address}/predict")
+        process.kill()
+        process.wait()
+        wait_until(lambda: not is_shipping(records))
+
+
+def metrics_of(address: str) -> str:
+    """What Prometheus would read."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=5) as response:
+        return str(response.read().decode())
+
+
+def shipped(records: Path) -> int:
+    """Records that stdout has taken."""
+    return load_position(position_file(records, "stdout")).shipped
+
+
+def is_shipping(records: Path) -> bool:
+    """Whether a process ships the records of a folder."""
+    return StatusReader(records, "houses", ["stdout"], is_exact=True).read().is_shipping
