@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "src"
+SOURCE = Path(__file__).resolve().parents[4] / "src"
 PARENT = """
 import sys, time
 from service.api.shipping import Shipping
