@@ -45,7 +45,7 @@ class PredictionRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The record as sinks write it."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class FeedbackRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The record as sinks write it."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 Record = PredictionRecord | FeedbackRecord

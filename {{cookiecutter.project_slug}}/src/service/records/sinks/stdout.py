@@ -25,7 +25,7 @@ class StdoutSink:
         Raises:
             SinkDown: nobody takes them.
         """
-        data = b"".join(orjson.dumps(record.as_json()) + b"\n" for record in records)
+        data = b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records)
         # What was printed last, by this process or one before it that was killed, may have no end: an empty line
         # costs nothing.
         view = memoryview(b"\n" + data if self._may_be_torn else data)
