@@ -15,8 +15,8 @@ ANSWERS = r"""{{ cookiecutter | tojson }}"""
 OWN_FOLDERS = ("model", "service", "src", "test", "tests")
 LIBRARIES = """
 fastapi fastapi-offline grpcio hatchling httptools httpx httpx2 hypothesis import-linter jinja2 joblib lightgbm
-matplotlib mypy numpy onnx onnxruntime orjson packaging pandas pandas-stubs pandera prometheus-client protobuf pyarrow
-pydantic pytest rich ruamel-yaml ruff scikit-learn typer typing-extensions uv uvicorn uvloop xgboost-cpu
+matplotlib msgpack mypy numpy onnx onnxruntime orjson packaging pandas pandas-stubs pandera prometheus-client protobuf
+pyarrow pydantic pytest rich ruamel-yaml ruff scikit-learn trustme typer typing-extensions uv uvicorn uvloop xgboost-cpu
 """
 """What a project installs: a package cannot depend on its own name."""
 MARKUP = re.compile(r'["`\\<>$|{}]')

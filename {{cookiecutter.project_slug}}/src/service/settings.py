@@ -110,7 +110,7 @@ class RecordsSettings(Section):
     shipping: Literal["with_service", "separate"] = "with_service"
     """Whether the service ships its records itself, or `service records ship` does, as a process of its own."""
     retention_days: int | None = Field(None, ge=1)
-    """Age at which predictions and their feedback are deleted from the database; none are by default."""
+    """Age at which records are deleted, in the database and in Elasticsearch; none are by default."""
 
     @model_validator(mode="after")
     def _a_hash_needs_its_key(self) -> Self:
@@ -136,8 +136,8 @@ class FluentdSettings(Section):
     """Host name or address."""
     port: int = Field(24224, ge=1, le=65535)
     """Port of its `forward` source."""
-    tag: str = ""
-    """Start of the tags, before `.predict` and `.feedback`; the project's name by default."""
+    tag: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]*)?$", max_length=100)] = ""
+    """Start of the tags, before `.predict` and `.feedback`, and of indices; the project's name by default."""
     timeout_seconds: float = Field(10, gt=0)
     """Time that a connection and an acknowledgement may take."""
     tls: bool = False
@@ -214,6 +214,11 @@ class Settings(Section):
     def records_directory(self) -> Path:
         """The folder of records that are not shipped yet."""
         return self.root / self.records.directory
+
+    @property
+    def records_base(self) -> str:
+        """How the tags, the indices and all that belongs to them begin."""
+        return self.fluentd.tag or self.name
 
     @property
     def features_file(self) -> Path:
