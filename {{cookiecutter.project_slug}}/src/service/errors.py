@@ -52,6 +52,10 @@ class ArtefactError(ServiceError):
     """A model version is missing, corrupt, foreign, or does not reproduce its own golden rows."""
 
 
+class InstallError(ServiceError):
+    """Elasticsearch or Kibana cannot be reached, or does not take what is installed there."""
+
+
 class InputFileError(ServiceError):
     """A file to predict cannot be read."""
 
