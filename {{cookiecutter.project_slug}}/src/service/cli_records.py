@@ -72,7 +72,7 @@ def replay(
     from service.records.replay import replay_dead_letters, replay_records
     from service.records.sinks.chosen import SINKS, open_sink
     from service.settings import load_settings
-    from service.terminal import out
+    from service.terminal import err
 
     settings = load_settings()
     if sink not in SINKS:
@@ -88,7 +88,8 @@ def replay(
             result = replay_records(target, records, settings.records_directory)
     finally:
         target.close()
-    out.print(f"{sink} took {result.taken:,} records and refused {result.refused:,}", highlight=False, soft_wrap=True)
+    # Not to stdout, which may be the sink.
+    err.print(f"{sink} took {result.taken:,} records and refused {result.refused:,}", highlight=False, soft_wrap=True)
 
 
 def _recorded(settings: "Settings", sink: str, since: datetime, until: datetime) -> Iterator["Record"]:
