@@ -8,8 +8,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from service.errors import ConfigError, Fault, did_you_mean
 from service.validation import config_faults
@@ -127,6 +137,19 @@ class DatabaseSettings(Section):
     `postgresql+psycopg://user@host:5432/name`."""
     password: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
     """A secret: set `SERVICE__DATABASE__PASSWORD`, never this file."""
+    migrate: bool = True
+    """Whether tables are brought up to date by whoever first writes to them; else `service records migrate` has to."""
+
+    @field_validator("url")
+    @classmethod
+    def _the_password_stands_elsewhere(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True):
+            raise ValueError(
+                "database.url carries a password, which ends up in git and in logs: "
+                "take it out and set SERVICE__DATABASE__PASSWORD"
+            )
+        return url
 
 
 class FluentdSettings(Section):
@@ -146,6 +169,17 @@ class FluentdSettings(Section):
     """Certificates that the receiver's must be signed by; the system's by default."""
     shared_key: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
     """The key of the receiver's `<security>` section. A secret: set `SERVICE__FLUENTD__SHARED_KEY`, never this file."""
+
+
+class MonitoringSettings(Section):
+    """How recorded predictions are watched."""
+
+    refresh_seconds: int = Field(300, ge=10)
+    """Age at which the service computes anew what it answers below `/monitoring` and shows as metrics."""
+    window_hours: float = Field(24, gt=0)
+    """Age up to which predictions are looked at."""
+    directory: Path = Path("var/monitoring")
+    """Folder of what was computed last, relative to the project; all worker processes read it."""
 
 
 class LoggingSettings(Section):
@@ -183,6 +217,7 @@ class Settings(Section):
     records: RecordsSettings = RecordsSettings()
     database: DatabaseSettings = DatabaseSettings()
     fluentd: FluentdSettings = FluentdSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     logging: LoggingSettings = LoggingSettings()
     image: ImageSettings = ImageSettings()
     _root: Path = PrivateAttr(default=Path())
@@ -219,6 +254,11 @@ class Settings(Section):
     def records_base(self) -> str:
         """How the tags, the indices and all that belongs to them begin."""
         return self.fluentd.tag or self.name
+
+    @property
+    def monitoring_directory(self) -> Path:
+        """The folder of what was computed last from records."""
+        return self.root / self.monitoring.directory
 
     @property
     def features_file(self) -> Path:

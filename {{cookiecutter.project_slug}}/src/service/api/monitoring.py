@@ -1,0 +1,118 @@
+"""What the service tells of its model in use: computed elsewhere, answered as JSON and shown as metrics."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import to_thread
+from fastapi import Request
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.inference.problems import Problem
+from service.monitoring.computing import Computation, Computed, Computer, NotComputed, latest
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Something whose latest result is among the metrics."""
+
+    computation: Computation
+    families: Callable[[dict[str, Any]], Iterable[Metric]]
+    """The metrics that a result says."""
+
+
+class Monitoring:
+    """Has things computed from the records in the database, and tells them.
+
+    Args:
+        settings: the project's.
+        watched: what is among the metrics; a scrape shows the latest results and has those computed anew that are too
+            old, so that it never waits, and nothing is computed where nobody looks.
+    """
+
+    def __init__(self, settings: Settings, watched: Sequence[Watched]) -> None:
+        self.settings = settings
+        self._watched = tuple(watched)
+        self._computer = Computer(settings)
+        self._registry = CollectorRegistry()
+        self._known: dict[str, Computed] = {}
+        self._registry.register(_Latest(self._watched, self._known))
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is a database of records to compute from."""
+        return "database" in self.settings.records.sinks
+
+    async def computed(self, computation: Computation) -> Computed:
+        """A result that is at most `monitoring.refresh_seconds` old.
+
+        Raises:
+            Problem: nothing is recorded in a database, or it could not be computed.
+        """
+        if not self.has_records:
+            raise no_records()
+        try:
+            return await self._computer.computed(computation)
+        except NotComputed:
+            raise not_computed() from None
+
+    async def exposition(self) -> bytes:
+        """The metrics of the latest results."""
+        if not self.has_records:
+            return b""
+        for watched in self._watched:
+            computation = watched.computation
+            known = await to_thread.run_sync(latest, self.settings, computation)
+            if known is not None:
+                self._known[computation.name] = known
+            if known is None or known.age >= self.settings.monitoring.refresh_seconds:
+                self._computer.begin(computation)
+        return generate_latest(self._registry)
+
+    async def close(self) -> None:
+        """End what is being computed."""
+        await self._computer.close()
+
+
+class _Latest(Collector):
+    """Metrics of results, read when they are asked for."""
+
+    def __init__(self, watched: Sequence[Watched], known: dict[str, Computed]) -> None:
+        self._watched = watched
+        self._known = known
+
+    def describe(self) -> Iterator[Metric]:
+        """None before anything is computed."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, and how old they are."""
+        ages = GaugeMetricFamily("monitoring_age_seconds", "Age of what is shown.", labels=["name"])
+        for watched in self._watched:
+            known = self._known.get(watched.computation.name)
+            if known is not None:
+                ages.add_metric([watched.computation.name], known.age)
+                yield from watched.families(known.result)
+        yield ages
+
+
+def monitoring_of(request: Request) -> Monitoring:
+    """The monitoring of the application that a request came to."""
+    monitoring: Any = request.app.state.monitoring
+    assert isinstance(monitoring, Monitoring)
+    return monitoring
+
+
+def no_records() -> Problem:
+    """A question about records where there is no database of them."""
+    detail = "There is no database of predictions: config.yaml does not name 'database' in records.sinks."
+    return Problem(404, "no-records", "Nothing is recorded", detail)
+
+
+def not_computed() -> Problem:
+    """What the process that computes could not do."""
+    detail = "It could not be computed from the database of predictions; the service's log says why."
+    return Problem(503, "not-computed", "Not computed", detail, headers={"retry-after": "30"})
