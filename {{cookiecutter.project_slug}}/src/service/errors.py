@@ -60,6 +60,10 @@ class InputFileError(ServiceError):
     """A file to predict cannot be read."""
 
 
+class DatabaseError(ServiceError):
+    """The database of records cannot be reached, or is not as this code needs it."""
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
     """The closest known word as a question, or `otherwise`."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -111,6 +111,15 @@ def test_a_secret_in_the_file_is_refused_without_being_repeated(tmp_path: Path) 
     assert "hunter2" not in str(found)
 
 
+@pytest.mark.parametrize("url", ["postgresql://user:s3cret@host/name", "postgresql://user@host/name?password=s3cret"])
+def test_a_password_in_the_database_s_url_is_refused_without_being_repeated(tmp_path: Path, url: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"name: houses\ndatabase:\n  url: {url}\n")
+    with pytest.raises(ConfigError, match="SERVICE__DATABASE__PASSWORD") as error:
+        load_settings(tmp_path, {})
+    assert "s3cret" not in str(error.value)
+    assert error.value.faults[0].line == 3
+
+
 def test_production_without_keys_is_refused(tmp_path: Path) -> None:
     for environ in ({}, {"SERVICE__API__KEYS": " , "}):
         assert "SERVICE__API__KEYS" in str(fault(tmp_path, "name: penguins\nenvironment: production\n", environ))

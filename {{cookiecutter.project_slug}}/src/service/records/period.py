@@ -1,0 +1,20 @@
+"""Lengths of time as people write them: `90m`, `24h`, `7d`."""
+
+import re
+from datetime import timedelta
+
+PERIOD = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+FORM = "a whole number and s, m, h, d or w, such as 24h or 7d"
+
+
+def period(text: str) -> timedelta:
+    """The length of time that a text names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    found = PERIOD.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text[:20]!r} is not {FORM}")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
