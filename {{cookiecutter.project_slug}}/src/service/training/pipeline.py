@@ -17,6 +17,13 @@ from service.artefact.schema import ModelSchema, dump_json
 from service.artefact.store import ArtefactStore, version_name
 from service.artefact.writing import artefact_files, pickled, write_artefact
 from service.errors import Fault, FrameError
+from service.evaluation import (
+    Evaluation,
+    Importance,
+    evaluate_classification,
+    evaluate_regression,
+    feature_importance,
+)
 from service.features.frame_schema import check_frame
 from service.features.infer import infer_features
 from service.features.layout import FrameLayout
@@ -26,13 +33,6 @@ from service.inference.predictor import Predictions
 from service.inference.served_model import ServedModel, replay
 from service.settings import CONFIG_FILE, Settings
 from service.training.compilation.candidates import Compilation, compile_model, uncompiled_record
-from service.training.evaluation import (
-    Evaluation,
-    Importance,
-    evaluate_classification,
-    evaluate_regression,
-    feature_importance,
-)
 from service.training.fitting import Fitted, Split, fit, load_frame, split_frame
 from service.training.golden import golden_rows
 from service.training.hooks import LOADER_FILE, Hooks, load_hooks

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from service.training.evaluation import (
+from service.evaluation import (
     METRICS,
     ClassificationDetails,
     Floats,

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from service.errors import listed
+from service.evaluation import METRICS, ClassificationDetails, Evaluation, Floats, Importance, Metric
 from service.features.layout import is_missing
 from service.features.spec import Feature, FeatureSpec
-from service.training.evaluation import METRICS, ClassificationDetails, Evaluation, Floats, Importance, Metric
 from service.training.plots import Plot, classification_plots, importance_plot, regression_plots
 
 FEW_ROWS = 30

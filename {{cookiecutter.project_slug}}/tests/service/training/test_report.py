@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from service.evaluation import Evaluation, Importance, evaluate_classification, evaluate_regression
 from service.features.spec import FeatureSpec
-from service.training.evaluation import Evaluation, Importance, evaluate_classification, evaluate_regression
 from service.training.report import FeatureProfile, Report, ReportContext, judge, profile_features, render_report
 
 HOSTILE = "<script>alert('x')</script> | $x^2$ **b** &amp; \x01 \n# \N{CJK UNIFIED IDEOGRAPH-65E5}"

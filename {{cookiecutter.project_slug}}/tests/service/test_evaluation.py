@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as sk
 
-from service.training.evaluation import (
+from service.evaluation import (
     HEADLINE,
     METRICS,
     ClassificationDetails,

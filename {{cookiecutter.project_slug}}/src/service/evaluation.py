@@ -181,15 +181,15 @@ def evaluate_classification(
         task="classification",
         n_train=len(train_truth),
         n_test=len(truth),
-        metrics=_classification_scores(truth, predicted, probabilities),
-        baseline=_classification_scores(truth, guesses, prior_rows),
+        metrics=classification_scores(truth, predicted, probabilities),
+        baseline=classification_scores(truth, guesses, prior_rows),
         headline_interval=_wilson_interval(int(right.sum()), len(right)),
         details=ClassificationDetails(
             classes=tuple(classes),
             most_frequent=classes[most_frequent],
             confusion=tuple(tuple(int(count) for count in row) for row in confusion),
             per_class=tuple(_class_scores(name, confusion, index) for index, name in enumerate(classes)),
-            calibration=() if confidence is None else _calibration(confidence, right),
+            calibration=() if confidence is None else calibration_bins(confidence, right),
         ),
     )
 
@@ -209,13 +209,61 @@ def evaluate_regression(truth: Floats, predicted: Floats, train_truth: Floats) -
         task="regression",
         n_train=len(train_truth),
         n_test=len(truth),
-        metrics=_regression_scores(truth, predicted),
-        baseline=_regression_scores(truth, guesses),
+        metrics=regression_scores(truth, predicted),
+        baseline=regression_scores(truth, guesses),
         headline_interval=_mean_interval(np.abs(truth - predicted)),
         details=RegressionDetails(
             train_mean=float(guesses[0]),
             residual_quantiles={str(q): float(value) for q, value in zip(RESIDUAL_QUANTILES, quantiles, strict=True)},
         ),
+    )
+
+
+def classification_scores(truth: Indices, predicted: Indices, probabilities: Floats | None) -> Scores:
+    """The metrics of a classifier, on training's held-out rows or on rows in service.
+
+    Args:
+        truth: (n,) positions among the classes, as is `predicted` (n,).
+        probabilities: (n, k), where there are any; of two classes the second is the positive one.
+    """
+    recalls = [float((predicted[truth == index] == index).mean()) for index in np.unique(truth)]
+    scores: Scores = {
+        "accuracy": float(sk.accuracy_score(truth, predicted)),
+        "balanced_accuracy": float(np.mean(recalls)),
+        "macro_f1": float(sk.f1_score(truth, predicted, average="macro", zero_division=0)),
+    }
+    if probabilities is not None:
+        if probabilities.shape[1] == 2:
+            both = len(np.unique(truth)) == 2
+            scores["roc_auc"] = float(sk.roc_auc_score(truth, probabilities[:, 1])) if both else None
+        # Not sklearn's, which refuses a single class; the clipping is the same.
+        chance = np.clip(probabilities[np.arange(len(truth)), truth], np.finfo(np.float64).eps, 1)
+        scores["log_loss"] = float(-np.log(chance).mean())
+    return scores
+
+
+def regression_scores(truth: Floats, predicted: Floats) -> Scores:
+    """The metrics of a regressor: `truth` (n,) and `predicted` (n,)."""
+    varies = bool(np.ptp(truth) > 0)
+    return {
+        "mae": float(sk.mean_absolute_error(truth, predicted)),
+        "rmse": float(sk.root_mean_squared_error(truth, predicted)),
+        "r2": float(sk.r2_score(truth, predicted)) if varies else None,
+    }
+
+
+def calibration_bins(confidence: Floats, right: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
+    """How often answers are right, by the probability (n,) that they were given with; the bins that have rows."""
+    places = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    return tuple(
+        CalibrationBin(
+            low=int(place) / CALIBRATION_BINS,
+            high=(int(place) + 1) / CALIBRATION_BINS,
+            rows=int((places == place).sum()),
+            confidence=float(confidence[places == place].mean()),
+            right=float(right[places == place].mean()),
+        )
+        for place in np.unique(places)
     )
 
 
@@ -252,32 +300,6 @@ def feature_importance(
     return sorted(found, key=lambda item: -item.mean_drop)
 
 
-def _classification_scores(truth: Indices, predicted: Indices, probabilities: Floats | None) -> Scores:
-    recalls = [float((predicted[truth == index] == index).mean()) for index in np.unique(truth)]
-    scores: Scores = {
-        "accuracy": float(sk.accuracy_score(truth, predicted)),
-        "balanced_accuracy": float(np.mean(recalls)),
-        "macro_f1": float(sk.f1_score(truth, predicted, average="macro", zero_division=0)),
-    }
-    if probabilities is not None:
-        if probabilities.shape[1] == 2:
-            both = len(np.unique(truth)) == 2
-            scores["roc_auc"] = float(sk.roc_auc_score(truth, probabilities[:, 1])) if both else None
-        # Not sklearn's, which refuses a single class; the clipping is the same.
-        chance = np.clip(probabilities[np.arange(len(truth)), truth], np.finfo(np.float64).eps, 1)
-        scores["log_loss"] = float(-np.log(chance).mean())
-    return scores
-
-
-def _regression_scores(truth: Floats, predicted: Floats) -> Scores:
-    varies = bool(np.ptp(truth) > 0)
-    return {
-        "mae": float(sk.mean_absolute_error(truth, predicted)),
-        "rmse": float(sk.root_mean_squared_error(truth, predicted)),
-        "r2": float(sk.r2_score(truth, predicted)) if varies else None,
-    }
-
-
 def _class_scores(name: str, confusion: Indices, index: int) -> ClassScores:
     hits, support, answered = int(confusion[index, index]), int(confusion[index].sum()), int(confusion[:, index].sum())
     return ClassScores(
@@ -286,20 +308,6 @@ def _class_scores(name: str, confusion: Indices, index: int) -> ClassScores:
         recall=hits / support if support else None,
         f1=2 * hits / (support + answered) if support + answered else None,
         support=support,
-    )
-
-
-def _calibration(confidence: Floats, right: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
-    places = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
-    return tuple(
-        CalibrationBin(
-            low=int(place) / CALIBRATION_BINS,
-            high=(int(place) + 1) / CALIBRATION_BINS,
-            rows=int((places == place).sum()),
-            confidence=float(confidence[places == place].mean()),
-            right=float(right[places == place].mean()),
-        )
-        for place in np.unique(places)
     )
 
 
