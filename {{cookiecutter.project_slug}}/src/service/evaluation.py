@@ -98,9 +98,8 @@ class ClassificationDetails:
 
     @property
     def calibration_error(self) -> float | None:
-        """How far the stated probability is from the share of right answers, on average over rows."""
-        rows = sum(item.rows for item in self.calibration)
-        return sum(item.rows * abs(item.confidence - item.right) for item in self.calibration) / rows if rows else None
+        """See the function of this name."""
+        return calibration_error(self.calibration)
 
 
 @dataclass(frozen=True)
@@ -265,6 +264,12 @@ def calibration_bins(confidence: Floats, right: NDArray[np.bool_]) -> tuple[Cali
         )
         for place in np.unique(places)
     )
+
+
+def calibration_error(bins: Sequence[CalibrationBin]) -> float | None:
+    """How far the stated probability is from the share of right answers, on average over rows; None without any."""
+    rows = sum(item.rows for item in bins)
+    return sum(item.rows * abs(item.confidence - item.right) for item in bins) / rows if rows else None
 
 
 def feature_importance(

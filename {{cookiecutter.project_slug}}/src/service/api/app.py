@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from service.api import docs, errors, inference_protocol, metrics, openapi, routes
+from service.api import docs, errors, inference_protocol, metrics, openapi, performance, routes
 from service.api.grpc.port import require_grpc
 from service.api.hot_route import HotInfer, HotPredict, HotRoute
+from service.api.monitoring import Monitoring
 from service.api.records_metrics import RecordsMetrics
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
 from service.artefact.store import ArtefactStore
@@ -86,6 +87,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     app.state.core, app.state.in_work = core, in_work
     app.state.journal = journal
     app.state.records_metrics = RecordsMetrics(settings) if settings.records.sinks else None
+    app.state.monitoring = Monitoring(settings, [performance.watched(settings)])
     _add_routes(app)
     docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
@@ -97,6 +99,7 @@ def _add_routes(app: FastAPI) -> None:
         ("POST", "/predict", routes.predict, "prediction", "Predict one row"),
         ("POST", "/predict/batch", routes.predict_batch, "prediction", "Predict many rows"),
         ("GET", "/model", routes.model, "model", "The model that is served"),
+        ("GET", "/monitoring/performance", performance.performance, "monitoring", "How right the model is in service"),
         ("GET", "/health/live", routes.live, "operation", "Is the process alive?"),
         ("GET", "/health/ready", routes.ready, "operation", "Is a model loaded and can it answer?"),
         ("GET", "/metrics", routes.metrics, "operation", "Prometheus metrics"),
@@ -125,7 +128,7 @@ def _lifespan(
     api: ApiSettings, core: Core, journal: Journal | None, in_work: InWork
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         metrics.announce_model(core.served)
         # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
         gc.freeze()
@@ -139,6 +142,7 @@ def _lifespan(
         finally:
             if journal is not None:
                 journal.close()
+            await app.state.monitoring.close()
             gc.unfreeze()
 
     return lifespan

@@ -17,6 +17,7 @@ from service.inference.core import Core
 from service.inference.problems import ProblemDetails
 from service.inference.protocol_json import InferenceRequest, requests
 from service.inference.served_model import ServedModel
+from service.monitoring.performance_result import Performance
 
 DESCRIPTION = """
 Send a row of features to `POST /predict` and read the prediction. Every rule that a feature has to keep is in the
@@ -64,7 +65,10 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     response = build_response_model(spec, classes, served.id_name)
     batch = build_batch_response_model(spec, classes, served.id_name, ProblemDetails)
     document["components"] = {
-        "schemas": {**_schemas(request=[request], answers=[response, batch, ProblemDetails]), **_protocol_schemas()}
+        "schemas": {
+            **_schemas(request=[request], answers=[response, batch, Performance, ProblemDetails]),
+            **_protocol_schemas(),
+        }
     }
     example = example_row(spec)
     rows: dict[str, Any] = {"type": "array", "items": {"$ref": f"{REFERENCE}{request.__name__}"}}
@@ -76,9 +80,16 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
             if path.startswith(PREFIX):
                 _document_protocol(operation, is_inference=path.endswith("/infer"))
                 continue
+            if path.startswith("/monitoring/"):
+                _document_monitoring(operation)
+                continue
             _document_answers(
                 operation, has_body="requestBody" in operation, is_probe=path.startswith(("/health", "/metrics"))
             )
+    paths["/monitoring/performance"]["get"]["responses"]["200"] = {
+        "description": "The models that answered in the window.",
+        "content": {JSON: {"schema": {"$ref": REFERENCE + Performance.__name__}}},
+    }
     paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     if secured:
         key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
@@ -153,6 +164,20 @@ def _document_protocol(operation: dict[str, Any], *, is_inference: bool) -> None
 
 
 JSON = "application/json"
+
+
+def _document_monitoring(operation: dict[str, Any]) -> None:
+    """What is computed from the database of predictions."""
+    for status, words in {401: PROBLEMS[401], 429: PROBLEMS[429], 500: PROBLEMS[500], **NOT_COMPUTED}.items():
+        content = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
+        operation["responses"][str(status)] = {"description": words, "content": content}
+
+
+NOT_COMPUTED = {
+    404: "Predictions are not recorded in a database.",
+    422: "A parameter cannot be used.",
+    503: "It could not be computed; the service's log says why.",
+}
 
 
 def _document_answers(operation: dict[str, Any], *, has_body: bool, is_probe: bool) -> None:

@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from service.api.metrics import exposition
+from service.api.monitoring import monitoring_of
 from service.api.negotiation import sent_format, wanted_format
 from service.inference.core import Core
 from service.inference.problems import not_json
@@ -62,6 +63,7 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Requests, latencies, predictions by class, records and the model served, of all worker processes together."""
     body, content_type = await to_thread.run_sync(exposition, request.app.state.records_metrics)
+    body += await monitoring_of(request).exposition()
     return Response(body, headers={"content-type": content_type})
 
 

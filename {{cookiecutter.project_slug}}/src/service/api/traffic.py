@@ -11,6 +11,7 @@ from service.inference.problems import Problem, body_too_large, no_api_key, too_
 
 PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"})
 """Paths that no limit and no key applies to: who watches the service must see it when it is busy."""
+KEYED = frozenset({"/predict", "/predict/batch", "/feedback", "/model"})
 PROBLEM_TYPE = "application/problem+json"
 
 
@@ -32,7 +33,7 @@ async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: S
 
 def is_protected(path: str) -> bool:
     """Whether a path, or the template of one, needs a key where keys are set."""
-    return path in ("/predict", "/predict/batch", "/model") or path.startswith("/v2/models/")
+    return path in KEYED or path.startswith(("/monitoring/", "/v2/models/"))
 
 
 def is_key(sent: bytes, keys: Sequence[bytes]) -> bool:

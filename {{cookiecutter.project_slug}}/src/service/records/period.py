@@ -5,6 +5,7 @@ from datetime import timedelta
 
 PERIOD = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LONGEST = timedelta(days=3660)
 FORM = "a whole number and s, m, h, d or w, such as 24h or 7d"
 
 
@@ -12,9 +13,12 @@ def period(text: str) -> timedelta:
     """The length of time that a text names.
 
     Raises:
-        ValueError: it names none.
+        ValueError: it names none, or more than ten years.
     """
     found = PERIOD.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text[:20]!r} is not {FORM}")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    length = timedelta(**{UNITS[found[2]]: int(found[1])})
+    if length > LONGEST:
+        raise ValueError(f"{text} is more than ten years")
+    return length

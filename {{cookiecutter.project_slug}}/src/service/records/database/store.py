@@ -122,8 +122,10 @@ class RecordStore:
         with self._engine.connect() as connection:
             return {version: Counts(given, told) for version, given, told in connection.execute(counted)}
 
-    def judged(self, since: datetime, until: datetime, model_version: str | None = None) -> list[Judged]:
-        """Predictions with feedback, each with the label that was received last."""
+    def judged(
+        self, since: datetime, until: datetime, model_version: str | None = None, limit: int | None = None
+    ) -> list[Judged]:
+        """Predictions with feedback, each with the label that was received last; of more than `limit`, a sample."""
         p, f = predictions.c, feedback.c
         wanted = (
             select(
@@ -132,7 +134,8 @@ class RecordStore:
             )
             .select_from(predictions.join(feedback, and_(f.prediction_id == p.prediction_id, _is_last())))
             .where(_within(since, until, model_version))
-            .order_by(p.time, p.prediction_id)
+            .order_by(p.prediction_id)  # which is at random
+            .limit(limit)
         )
         with self._engine.connect() as connection:
             return [

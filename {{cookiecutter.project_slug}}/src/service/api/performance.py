@@ -1,0 +1,77 @@
+"""`GET /monitoring/performance`, and the same as metrics."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from fastapi.responses import JSONResponse
+from prometheus_client.core import GaugeMetricFamily
+
+from service.api.monitoring import Watched, monitoring_of
+from service.inference.problems import Problem
+from service.monitoring.computing import Computation
+from service.monitoring.performance_result import Performance
+from service.records.period import FORM, period
+from service.settings import Settings
+
+NAME = "performance"
+FUNCTION = "service.monitoring.performance:performance"
+
+
+async def performance(
+    request: Request,
+    window: Annotated[
+        str | None, Query(description=f"Age up to which predictions are looked at: {FORM}.", max_length=20)
+    ] = None,
+    model_version: Annotated[str | None, Query(description="Only this version.", max_length=100)] = None,
+) -> JSONResponse:
+    """The training metrics recomputed on the predictions that have feedback, by model version, beside training's.
+
+    At most `monitoring.refresh_seconds` old. A prediction counts by the time that it was given, so a window has to be
+    longer than feedback takes to come.
+    """
+    monitoring = monitoring_of(request)
+    seconds = monitoring.settings.monitoring.window_hours * 3600 if window is None else _seconds(window)
+    return JSONResponse((await monitoring.computed(_computation(seconds, model_version))).result)
+
+
+def watched(settings: Settings) -> Watched:
+    """The performance in the window of `config.yaml`, as metrics."""
+    return Watched(_computation(settings.monitoring.window_hours * 3600, None), _families)
+
+
+def _computation(window_seconds: float, model_version: str | None) -> Computation:
+    return Computation(NAME, FUNCTION, {"window_seconds": window_seconds, "model_version": model_version})
+
+
+def _seconds(window: str) -> float:
+    try:
+        return period(window).total_seconds()
+    except ValueError as error:
+        raise Problem(422, "invalid-request", "The request is not valid", f"window: {error}") from None
+
+
+def _families(result: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
+    by_version, by_metric = ["model_version"], ["model_version", "metric"]
+    given = GaugeMetricFamily("model_live_predictions", "Predictions in the window.", labels=by_version)
+    coverage = GaugeMetricFamily("model_feedback_coverage", "Share of them that has feedback.", labels=by_version)
+    live = GaugeMetricFamily("model_live_metric", "Metrics on those that have feedback.", labels=by_metric)
+    trained = GaugeMetricFamily("model_training_metric", "The same on training's held-out rows.", labels=by_metric)
+    error = GaugeMetricFamily("model_live_calibration_error", "Probabilities beside right answers.", labels=by_version)
+    delay = GaugeMetricFamily(
+        "model_feedback_delay_seconds", "From prediction to feedback.", labels=["model_version", "quantile"]
+    )
+    for model in Performance.model_validate(result).models:
+        version = model.model_version
+        given.add_metric([version], model.predictions)
+        coverage.add_metric([version], model.coverage)
+        for family, metrics in ((live, model.metrics), (trained, model.training_metrics or {})):
+            for name, value in metrics.items():
+                if value is not None:
+                    family.add_metric([version, name], value)
+        if model.calibration_error is not None:
+            error.add_metric([version], model.calibration_error)
+        if model.feedback_delay_seconds is not None:
+            delay.add_metric([version, "0.5"], model.feedback_delay_seconds.median)
+            delay.add_metric([version, "0.9"], model.feedback_delay_seconds.p90)
+    yield from (given, coverage, live, trained, error, delay)
