@@ -52,7 +52,7 @@ def _seconds(window: str) -> float:
 
 
 def _families(result: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
-    by_version, by_metric = ["model_version"], ["model_version", "metric"]
+    by_version, by_metric = ["model_version"], ["metric", "model_version"]
     given = GaugeMetricFamily("model_live_predictions", "Predictions in the window.", labels=by_version)
     coverage = GaugeMetricFamily("model_feedback_coverage", "Share of them that has feedback.", labels=by_version)
     live = GaugeMetricFamily("model_live_metric", "Metrics on those that have feedback.", labels=by_metric)
@@ -68,7 +68,7 @@ def _families(result: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
         for family, metrics in ((live, model.metrics), (trained, model.training_metrics or {})):
             for name, value in metrics.items():
                 if value is not None:
-                    family.add_metric([version, name], value)
+                    family.add_metric([name, version], value)
         if model.calibration_error is not None:
             error.add_metric([version], model.calibration_error)
         if model.feedback_delay_seconds is not None:

@@ -154,9 +154,10 @@ async def _in_another_process(settings: Settings, computation: Computation) -> s
     except TimeoutError:
         return f"it took longer than {TIMEOUT_SECONDS} s"
     finally:
-        with suppress(ProcessLookupError):
-            if process.returncode is None:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()
     return None if process.returncode == 0 else said.decode(errors="replace").strip() or f"exit {process.returncode}"
 
 
