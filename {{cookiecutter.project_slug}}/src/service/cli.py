@@ -173,6 +173,33 @@ def explain_engine(
 
 
 @app.command()
+def performance(
+    window: Annotated[str | None, typer.Option(help="Age of the predictions, such as 7d; else as configured.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Only this version.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how right the model is in service: its predictions beside their feedback, by the metrics of training."""
+    from datetime import UTC, datetime, timedelta
+
+    from service.monitoring.performance import measure
+    from service.records.period import period
+    from service.settings import load_settings
+    from service.terminal import show_performance
+
+    settings = load_settings()
+    try:
+        age = timedelta(hours=settings.monitoring.window_hours) if window is None else period(window)
+    except ValueError as error:
+        raise ServiceError(Fault(str(error))) from None
+    until = datetime.now(UTC)
+    measured = measure(settings, until - age, until, model_version)
+    if as_json:
+        sys.stdout.write(measured.model_dump_json(indent=2) + "\n")
+    else:
+        show_performance(measured)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this project is, what it would serve, and whether anything stands in the way."""
     from service.doctor import examine

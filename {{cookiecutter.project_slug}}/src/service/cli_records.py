@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -92,15 +93,91 @@ def replay(
     err.print(f"{sink} took {result.taken:,} records and refused {result.refused:,}", highlight=False, soft_wrap=True)
 
 
+@records_app.command()
+def migrate() -> None:
+    """Bring the tables of the database up to date; again, it changes nothing."""
+    from service.records.database.engine import open_engine, reported
+    from service.records.database.migrating import migrate as run
+    from service.records.database.migrating import newest
+    from service.settings import load_settings
+    from service.terminal import out
+
+    engine = open_engine(load_settings())
+    with reported(engine):
+        before = run(engine)
+    done = "is up to date" if before == newest() else f"was of revision {before or 'none'} and is up to date now"
+    out.print(f"The database {done}: revision {newest()}", highlight=False)
+
+
+@records_app.command()
+def prune(
+    older_than: Annotated[
+        str | None, typer.Option(help="Age, such as 90d; by default records.retention_days of config.yaml.")
+    ] = None,
+) -> None:
+    """Delete old predictions and their feedback from the database."""
+    from service.records.database.retention import prune_expired, prune_older
+    from service.settings import CONFIG_FILE, load_settings
+    from service.terminal import out
+
+    settings = load_settings()
+    pruned = prune_expired(settings) if older_than is None else prune_older(settings, _period(older_than))
+    if pruned is None:
+        advice = "set records.retention_days, or say --older-than 90d"
+        raise ServiceError(Fault("nothing says how old records may get", file=CONFIG_FILE, advice=advice))
+    out.print(f"Deleted {pruned.predictions:,} predictions and {pruned.feedback:,} feedbacks", highlight=False)
+
+
+@records_app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines (.jsonl) to write.")],
+    labelled: Annotated[
+        bool, typer.Option("--labelled", help="The frame to train on: features and target of what has feedback.")
+    ] = False,
+    window: Annotated[str | None, typer.Option(help="Only predictions up to this age, such as 30d.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Only predictions of this version.")] = None,
+) -> None:
+    """Write predictions, their inputs and their feedback into a file."""
+    from service.artefact.reading import read_artefact
+    from service.artefact.store import ArtefactStore
+    from service.monitoring.exporting import Selection, export_records
+    from service.monitoring.labelled import export_labelled
+    from service.records.database.store import open_store
+    from service.settings import load_settings
+    from service.terminal import out
+
+    settings = load_settings()
+    # Features and target are those of the model that is served.
+    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    schema = read_artefact(folder, settings.name).schema
+    until = datetime.now(UTC)
+    since = datetime(1970, 1, 1, tzinfo=UTC) if window is None else until - _period(window)
+    with open_store(settings) as store:
+        run = export_labelled if labelled else export_records
+        exported = run(store, Selection(since, until, model_version), schema, file)
+    out.print(f"[bold green]Wrote[/] {file}: {exported.rows:,} rows", soft_wrap=True)
+    for note in exported.notes:
+        out.print(f"[yellow]note[/] {note}", highlight=False, soft_wrap=True)
+
+
 def _recorded(settings: "Settings", sink: str, since: datetime, until: datetime) -> Iterator["Record"]:
     """The records of the database."""
     if sink == "database":
         raise ServiceError(Fault("the database has them already", advice="name another sink"))
-    from service.records.database.engine import open_engine
-    from service.records.database.store import RecordStore
+    from service.records.database.store import open_store
 
-    return RecordStore(open_engine(settings)).records(since, until)
+    with open_store(settings) as store:
+        yield from store.records(since, until)
 
 
 def _utc(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _period(text: str) -> timedelta:
+    from service.records.period import period
+
+    try:
+        return period(text)
+    except ValueError as error:
+        raise ServiceError(Fault(str(error))) from None

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from service.artefact.manifest import EngineRecord
 from service.errors import Fault
+from service.monitoring.performance_result import Performance
 from service.records.status import Status
 
 out, err = Console(), Console(stderr=True)
@@ -71,3 +72,39 @@ def show_status(status: Status) -> None:
         wide.print(f"{status.quarantined:,} unreadable lines in quarantine, {status.torn_bytes:,} torn bytes left out")
     for name in status.foreign_segments:
         wide.print(f"[bold red]left alone[/] {escape(name)}: of another format or project", highlight=False)
+
+
+def show_performance(performance: Performance) -> None:
+    """Say how right each model version is in service."""
+    out.print(f"Predictions from {performance.since} to {performance.until}", highlight=False)
+    if not performance.models:
+        out.print("There are none.")
+    for model in performance.models:
+        share = f"{model.with_feedback:,} with feedback ({model.coverage:.1%})"
+        out.print(
+            f"\n[bold]{escape(model.model_version)}[/]: {model.predictions:,} predictions, {share}", highlight=False
+        )
+        table = Table("Metric", "In service", "In training")
+        for name, value in model.metrics.items():
+            trained = (model.training_metrics or {}).get(name)
+            table.add_row(name, *("undefined" if number is None else f"{number:.4g}" for number in (value, trained)))
+        if model.metrics:
+            out.print(table)
+        if model.calibration:
+            table = Table("Probability given", "Predictions", "Mean", "Right")
+            for row in model.calibration:
+                shown = (
+                    f"{row.low:.1f} to {row.high:.1f}",
+                    f"{row.rows:,}",
+                    f"{row.confidence:.3f}",
+                    f"{row.right:.3f}",
+                )
+                table.add_row(*shown)
+            out.print(table)
+        if model.feedback_delay_seconds is not None:
+            delay = model.feedback_delay_seconds
+            out.print(
+                f"Feedback comes after {delay.median:,.0f} s (half of it), {delay.p90:,.0f} s (90 %)", highlight=False
+            )
+        for note in model.notes:
+            out.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)

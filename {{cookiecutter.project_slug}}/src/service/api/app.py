@@ -98,6 +98,7 @@ def _add_routes(app: FastAPI) -> None:
     table: list[tuple[str, str, Callable[..., object], str, str]] = [
         ("POST", "/predict", routes.predict, "prediction", "Predict one row"),
         ("POST", "/predict/batch", routes.predict_batch, "prediction", "Predict many rows"),
+        ("POST", "/feedback", routes.feedback, "feedback", "Say what became of predictions"),
         ("GET", "/model", routes.model, "model", "The model that is served"),
         ("GET", "/monitoring/performance", performance.performance, "monitoring", "How right the model is in service"),
         ("GET", "/health/live", routes.live, "operation", "Is the process alive?"),

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.inference_protocol import PREFIX
 from service.api.traffic import PROBLEM_TYPE, is_protected
 from service.features.examples import example_row
+from service.features.feedback import FeedbackAccepted, build_feedback_list_model
 from service.features.response import build_batch_response_model, build_response_model
 from service.inference.bulk_formats import FORMATS
 from service.inference.core import Core
@@ -64,9 +65,13 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     request = served.request_model
     response = build_response_model(spec, classes, served.id_name)
     batch = build_batch_response_model(spec, classes, served.id_name, ProblemDetails)
+    told, told_many = served.feedback_model, build_feedback_list_model(ProblemDetails)
     document["components"] = {
         "schemas": {
-            **_schemas(request=[request], answers=[response, batch, Performance, ProblemDetails]),
+            **_schemas(
+                request=[request, told],
+                answers=[response, batch, FeedbackAccepted, told_many, Performance, ProblemDetails],
+            ),
             **_protocol_schemas(),
         }
     }
@@ -75,6 +80,7 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     _complete(paths["/predict"]["post"], {"$ref": f"{REFERENCE}{request.__name__}"}, example, response)
     _complete(paths["/predict/batch"]["post"], rows, [example], batch)
     _add_formats(paths["/predict/batch"]["post"], rows["items"])
+    _complete_feedback(paths["/feedback"]["post"], told, told_many, classes)
     for path, operations in paths.items():
         for operation in operations.values():
             if path.startswith(PREFIX):
@@ -120,6 +126,21 @@ def _complete(operation: dict[str, Any], schema: dict[str, Any], example: Any, a
     operation["requestBody"] = {"required": True, "content": content}
     answered = {"application/json": {"schema": {"$ref": REFERENCE + answer.__name__}}}
     operation["responses"] = {"200": {"description": "The prediction.", "content": answered}}
+
+
+def _complete_feedback(
+    operation: dict[str, Any], one: type[BaseModel], many: type[BaseModel], classes: tuple[str, ...]
+) -> None:
+    """Feedback: one or a list, which is told from the answer, too."""
+    reference = {"$ref": REFERENCE + one.__name__}
+    label: str | float = classes[0] if classes else 1.5
+    example = {"prediction_id": "518bccd2-8977-41cb-a830-1aa744f4fb13", "label": label}
+    sent = {"anyOf": [reference, {"type": "array", "items": reference}]}
+    operation["requestBody"] = {"required": True, "content": {JSON: {"schema": sent, "example": example}}}
+    answered = {"anyOf": [{"$ref": REFERENCE + model.__name__} for model in (FeedbackAccepted, many)]}
+    taken = {"description": "It is stored.", "content": {JSON: {"schema": answered}}}
+    problem = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
+    operation["responses"] = {"202": taken, "404": {"description": "Nothing is recorded here.", "content": problem}}
 
 
 def _add_formats(operation: dict[str, Any], row: dict[str, Any]) -> None:

@@ -41,6 +41,16 @@ async def predict_batch(request: Request) -> Response:
     return Response(await answer.body(), headers=headers)
 
 
+async def feedback(request: Request) -> Response:
+    """Say what became of a prediction, or of many: one object or a list of them, in which each stands for itself.
+
+    It is stored before it is answered, whether or not its prediction has reached the database yet. Said again, it
+    changes nothing; said otherwise, what was received last counts, and what was said before is kept.
+    """
+    body = await _json_body(request)
+    return Response(await core_of(request).feedback(body), status_code=202, media_type=JSON)
+
+
 async def model(request: Request) -> JSONResponse:
     """Version, origin, classes and held-out metrics of the model that is served."""
     return JSONResponse(core_of(request).served.manifest.summary())

@@ -68,7 +68,7 @@ class CheckedColumn:
 def check_column(feature: Feature, array: Any) -> CheckedColumn:
     """Find the values of a plain array that break a rule of a feature."""
     if types.is_null(array.type):
-        array = array.cast(_natural(feature))
+        array = array.cast(natural_type(feature))
     gaps = missing(array)
     checked = _checked(feature, array, gaps)
     values, bad = checked if checked is not None else _checked_one_by_one(feature, array, gaps)
@@ -184,7 +184,7 @@ def _checked_one_by_one(
     return values, bad
 
 
-def _natural(feature: Feature) -> Any:
+def natural_type(feature: Feature) -> Any:
     """The type whose arrays are checked at once."""
     match feature:
         case FloatFeature():

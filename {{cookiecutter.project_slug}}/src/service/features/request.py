@@ -74,7 +74,7 @@ def _value_type(feature: Feature) -> Any:
             literal: Any = Literal.__getitem__(feature.values)
             # Literal alone takes `true` and `1.0` for 1.
             exact = core_schema.int_schema if isinstance(feature.values[0], int) else core_schema.str_schema
-            return Annotated[literal, GetPydanticSchema(partial(_chained, exact(strict=True)))]
+            return Annotated[literal, GetPydanticSchema(partial(chained, exact(strict=True)))]
         case StringFeature():
             return Annotated[str, Field(max_length=feature.max_length)]
         case DatetimeFeature():
@@ -83,13 +83,13 @@ def _value_type(feature: Feature) -> Any:
             earliest = EARLIEST if feature.min is None else max(feature.min, EARLIEST)
             latest = LATEST if feature.max is None else min(feature.max, LATEST)
             moment = Annotated[datetime, Field(strict=False, ge=earliest, le=latest)]
-            return Annotated[moment, GetPydanticSchema(partial(_chained, text))]
+            return Annotated[moment, GetPydanticSchema(partial(chained, text))]
         case VectorFeature():
             element: Any = Annotated[float, Field(ge=feature.min, le=feature.max)]
             return Annotated[list[element], Field(min_length=feature.length, max_length=feature.length)]
 
 
-def _chained(first: CoreSchema, source: Any, handler: Any) -> CoreSchema:
+def chained(first: CoreSchema, source: Any, handler: Any) -> CoreSchema:
     """A schema that validates by `first` and then by the annotated type; documented as the latter."""
     second = handler(source)
     return core_schema.chain_schema(

@@ -14,6 +14,7 @@ from service.features.columns import without
 from service.inference.answers import Answers
 from service.inference.bulk import PIECE_ROWS, BulkAnswer, heading_of, written
 from service.inference.bulk_formats import JSON, BulkFormat
+from service.inference.feedback import FeedbackDesk, nothing_recorded
 from service.inference.predictor import Predictions, predict_columns
 from service.inference.problems import Problem, model_failed, record_not_stored, refused_by_model
 from service.inference.rows import RowReader, Rows
@@ -53,6 +54,7 @@ class Core:
         self._limits = limits
         self._observers = tuple(observers)
         self._stamps = Stamps()
+        self._feedback = None if recorder is None else FeedbackDesk(recorder.journal, limits.max_batch_rows)
         self.serve(served)
 
     def serve(self, served: ServedModel) -> None:
@@ -99,6 +101,16 @@ class Core:
         if not answer.is_logged:
             document["logged"] = False
         return b'%b%b"%b"}' % (orjson.dumps(document)[:-1], serving.provenance, answer.time.encode())
+
+    async def feedback(self, body: bytes) -> bytes:
+        """Take feedback to predictions: a JSON object, or a list of them.
+
+        Raises:
+            Problem: it breaks a rule, or cannot be stored.
+        """
+        if self._feedback is None:
+            raise nothing_recorded()
+        return await self._feedback.take(self.served, body)
 
     async def predict_batch(self, body: bytes) -> bytes:
         """Answer a JSON list of objects by one document; see `predict_bulk`."""

@@ -130,8 +130,8 @@ def timed_out() -> Problem:
 
 
 def record_not_stored(reason: str) -> Problem:
-    """A prediction that may not be given, because its record cannot be stored."""
-    detail = f"No prediction is given without a record, and none can be stored: {reason}."
+    """A prediction that may not be given, or feedback that is not taken, because its record cannot be stored."""
+    detail = f"Nothing is answered without a record, and none can be stored: {reason}."
     return Problem(503, "record-not-stored", "The record cannot be stored", detail, headers={"retry-after": "5"})
 
 

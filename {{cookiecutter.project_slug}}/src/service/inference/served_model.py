@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -16,6 +17,7 @@ from service.artefact.reading import Artefact, GoldenRow, read_artefact
 from service.artefact.schema import ModelSchema, dump_json
 from service.errors import ArtefactError, Fault
 from service.features.columns import Columns
+from service.features.feedback import build_feedback_model
 from service.features.request import build_request_model
 from service.inference.engine.compiled import CompiledPredictor, PythonStages
 from service.inference.predictor import Predictions, Predictor, PythonPredictor
@@ -56,6 +58,11 @@ class ServedModel:
         self.request_model: type[BaseModel] = build_request_model(schema.spec, id_name)
         self._validator = self.request_model.__pydantic_validator__
         self._fields = {f"f{index}": name for index, name in enumerate(schema.spec.names)}
+
+    @cached_property
+    def feedback_model(self) -> type[BaseModel]:
+        """The model of feedback to its predictions."""
+        return build_feedback_model(self.schema.spec, self.schema.classes)
 
     def row(self, body: bytes) -> Row:
         """Validate a JSON object.

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from service.artefact.schema import LabelForm
+from service.artefact.schema import LabelForm, TargetColumn
 from service.errors import Fault, HookError
 from service.features.layout import FrameLayout
 from service.features.spec import FeatureSpec
@@ -56,6 +56,15 @@ class Fitted:
         if self.classes:
             return class_indices(target, self.model, self.classes, self.target_form)
         return numbers(target, len(target))
+
+    def target_column(self, target: "pd.Series[Any]") -> TargetColumn:
+        """What stands in the target's column for each class; a class that is not there has its name."""
+        if not self.classes:
+            return TargetColumn(str(target.dtype))
+        values: list[Any] = list(self.classes)
+        for place, value in zip(self.truth(target).tolist(), target.tolist(), strict=True):
+            values[place] = value
+        return TargetColumn(str(target.dtype), tuple(values))
 
     def answers(self, predictions: Predictions) -> NDArray[Any]:
         """Predictions as the evaluation takes them: positions among the classes, or numbers."""
