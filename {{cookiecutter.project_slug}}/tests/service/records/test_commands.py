@@ -1,0 +1,117 @@
+"""From predictions over HTTP to a labelled file, with the processes and the commands that a user runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from service.records.record import records_in
+from service.records.sinks.database import DatabaseSink
+from service.settings import load_settings
+
+SOURCE = str(Path(__file__).resolve().parents[3] / "src")
+VARIABLES = {"SERVICE__RECORDS__SHIPPING": "separate"}
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """Of the processes."""
+    return {**os.environ, "PYTHONPATH": SOURCE, **VARIABLES}
+
+
+def service(project: Path, environment: dict[str, str], *arguments: str, status: int = 0) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "service.cli", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return " ".join((done.stdout + done.stderr).split())
+
+
+@contextmanager
+def serving(project: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The address of the service with two workers; ended with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", port, "--workers", "2"]
+    process = subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert process.poll() is None
+            try:
+                urllib.request.urlopen(f"{address}/health/ready", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def post(url: str, content: Any) -> Any:
+    request = urllib.request.Request(url, json.dumps(content).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def test_from_predictions_to_what_they_were_worth(project: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(project, environment) as address:
+        ids = []
+        for area in range(100, 300, 10):
+            row = {"floor area": area, "lift": True, "house id": f"h{area}"}
+            ids.append(post(f"{address}/predict", row)["prediction_id"])
+        sent = [{"prediction_id": one, "label": "no"} for one in ids[:8]]
+        assert post(f"{address}/feedback", sent)["failed"] == 0
+        for one in ids[5:8]:
+            post(f"{address}/feedback", {"prediction_id": one, "label": "yes"})
+        settings = load_settings(project, VARIABLES)
+        assert "The database was of revision none" in service(project, environment, "records", "migrate")
+        sink = DatabaseSink(settings)
+        for segment in (settings.records_directory / "segments").glob("*.jsonl"):
+            sink.send([record for line in segment.read_bytes().splitlines()[1:] for record in records_in(line)])
+        sink.close()
+        with urllib.request.urlopen(f"{address}/monitoring/performance?window=1h", timeout=120) as response:
+            (answered,) = json.load(response)["models"]
+
+    assert (answered["predictions"], answered["with_feedback"]) == (20, 8)
+    assert answered["metrics"]["accuracy"] == pytest.approx(5 / 8)  # small houses are predicted 'no'
+    (printed,) = json.loads(service(project, environment, "performance", "--json"))["models"]
+    assert printed == answered
+    assert "20 predictions, 8 with feedback (40.0%)" in service(project, environment, "performance", "--window", "2h")
+
+    labelled = tmp_path / "labelled.parquet"
+    told = service(project, environment, "records", "export", "--labelled", str(labelled))
+    assert "8 rows" in told
+    assert "owner is personal data" in told
+    assert pd.read_parquet(labelled)["sold"].tolist() == ["no"] * 5 + ["yes"] * 3
+    assert "20 rows" in service(project, environment, "records", "export", str(tmp_path / "all.csv"), "--window", "1d")
+
+    kept = service(project, environment, "records", "prune", "--older-than", "1d")
+    assert kept == "Deleted 0 predictions and 0 feedbacks"
+    time.sleep(1.1)
+    pruned = service(project, environment, "records", "prune", "--older-than", "1s")
+    assert pruned == "Deleted 20 predictions and 11 feedbacks"
+
+
+def test_what_cannot_be_done_is_said(project: Path, environment: dict[str, str]) -> None:
+    assert "records.retention_days" in service(project, environment, "records", "prune", status=1)
+    assert "is not a whole number and s, m" in service(
+        project, environment, "records", "prune", "--older-than", "old", status=1
+    )
+    assert "is not a known format" in service(project, environment, "records", "export", "rows.txt", status=1)
+    assert "POST /feedback" in service(project, environment, "records", "export", "--labelled", "rows.csv", status=1)
+    away = {**environment, "SERVICE__DATABASE__URL": "postgresql://user@127.0.0.1:1/name"}
+    assert "postgresql+psycopg://user@127.0.0.1:1/name:" in service(project, away, "performance", status=1)
