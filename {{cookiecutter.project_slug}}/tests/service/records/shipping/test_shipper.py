@@ -71,8 +71,7 @@ def test_every_record_reaches_every_sink_in_order_and_segments_then_go(writer: A
         live.append(writer.feedback())
         until(lambda: one.ids == other.ids == writer.ids)
         live.append(writer.line())
-        until(lambda: len(one.ids) == len(writer.ids))
-        assert writer.segments == [live.path.name]
+        until(lambda: len(one.ids) == len(writer.ids) and writer.segments == [live.path.name])
         live.close()
     assert one.ids == other.ids == writer.ids
     assert max(one.sizes) <= 1000
