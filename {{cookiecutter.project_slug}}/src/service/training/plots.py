@@ -1,18 +1,12 @@
-"""The report's plots, as SVG text that takes its colours and its font from the page around it.
+"""The plots of the evaluation report.
 
 This module imports matplotlib; only training imports this module.
 """
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -26,50 +20,12 @@ from service.evaluation import (
     Indices,
     RegressionDetails,
 )
+from service.pages.drawing import ACCENT, INK, LINE, MUTED, ON_ACCENT, WRONG, Plot, draw, shortened
 
-# Stand-ins that become CSS variables of the page, so that a plot follows its light or dark theme.
-INK, MUTED, LINE, ACCENT, WRONG, ON_ACCENT = (f"#00000{number}" for number in range(1, 7))
-_VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", WRONG: "wrong", ON_ACCENT: "on-accent"}
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.labelpad": 7,
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.major.pad": 5,
-    "ytick.major.pad": 5,
-    "legend.frameon": False,
-    "legend.labelcolor": MUTED,
-    "figure.facecolor": "none",
-}
 MOST_CLASSES = 16
 MOST_FEATURES = 15
 MOST_POINTS = 1500
 OTHER = "other"
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A picture with the words that explain it."""
-
-    title: str
-    sentence: str
-    svg: str
 
 
 def classification_plots(
@@ -104,7 +60,7 @@ def importance_plot(importance: Sequence[Importance], metric: str) -> Plot:
         axes.barh(range(len(shown)), drops, 0.62, color=colors)
         axes.errorbar(drops, range(len(shown)), xerr=spread, fmt="none", color=INK, elinewidth=0.9, capsize=2)
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_yticks(range(len(shown)), [_short(item.feature, 26) for item in shown], color=INK)
+        axes.set_yticks(range(len(shown)), [shortened(item.feature, 26) for item in shown], color=INK)
         if METRICS[metric].is_share:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -118,7 +74,7 @@ def importance_plot(importance: Sequence[Importance], metric: str) -> Plot:
     )
     if len(importance) > MOST_FEATURES:
         sentence += f" The {MOST_FEATURES} strongest of {len(importance)} features are shown."
-    return _plot("What the model relies on", sentence, paint, height=max(2.4, 1.1 + 0.27 * len(shown)))
+    return draw("What the model relies on", sentence, paint, height=max(2.4, 1.1 + 0.27 * len(shown)))
 
 
 def _confusion(details: ClassificationDetails) -> Plot:
@@ -136,7 +92,7 @@ def _confusion(details: ClassificationDetails) -> Plot:
             )
             ink = ON_ACCENT if share > 0.5 else INK if count else MUTED
             axes.text(column, row, str(count), ha="center", va="center", color=ink, fontsize=min(12, 90 / size))
-        labels = [_short(name, 16) for name in names]
+        labels = [shortened(name, 16) for name in names]
         slanted = max(map(len, labels)) * size > 48
         axes.set_xticks(range(size), labels, color=INK)
         if slanted:
@@ -156,7 +112,7 @@ def _confusion(details: ClassificationDetails) -> Plot:
         sentence += f" Most often, “{details.classes[true]}” is taken for “{details.classes[taken]}” ({many})."
     if size < len(details.classes):
         sentence += f" The {size - 1} most frequent of {len(details.classes)} classes are shown, the rest as one."
-    return _plot("What is mixed up with what", sentence, paint, height=4.1 if size < 10 else 5.2)
+    return draw("What is mixed up with what", sentence, paint, height=4.1 if size < 10 else 5.2)
 
 
 def _f1_bars(details: ClassificationDetails) -> Plot:
@@ -171,7 +127,7 @@ def _f1_bars(details: ClassificationDetails) -> Plot:
         for place, scores in zip(places, shown, strict=True):
             text = "no rows" if scores.f1 is None else f"{scores.f1:.2f}"
             axes.text(1.02, place, text, va="center", color=INK)
-        axes.set_yticks(places, [_short(scores.name, 22) for scores in shown], color=INK)
+        axes.set_yticks(places, [shortened(scores.name, 22) for scores in shown], color=INK)
         axes.set(xlim=(0, 1.14), xticks=(0, 0.25, 0.5, 0.75, 1), xlabel="F1 score")
         axes.spines["left"].set_visible(False)
         axes.spines["bottom"].set_visible(False)
@@ -179,7 +135,7 @@ def _f1_bars(details: ClassificationDetails) -> Plot:
     sentence = "How well each class is found without false alarms: a full bar is perfect."
     if len(shown) < len(details.per_class):
         sentence += f" The {len(shown)} most frequent of {len(details.per_class)} classes are shown."
-    return _plot("How well each class is found", sentence, paint, height=4.1)
+    return draw("How well each class is found", sentence, paint, height=4.1)
 
 
 def _roc(positive: NDArray[np.bool_], scores: Floats, name: str) -> Plot:
@@ -193,13 +149,13 @@ def _roc(positive: NDArray[np.bool_], scores: Floats, name: str) -> Plot:
         axes.plot((0, 1), (0, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(alarms, found, color=ACCENT, linewidth=2.2)
         axes.text(0.64, 0.56, "guessing", color=MUTED)
-        _share_axes(axes, "false alarms among all others", f"found among all “{_short(name, 20)}”")
+        _share_axes(axes, "false alarms among all others", f"found among all “{shortened(name, 20)}”")
 
     sentence = (
         f"The more of “{name}” one wants to find, the more false alarms one must accept: "
         "the closer the curve keeps to the top left corner, the better."
     )
-    return _plot("Finding against false alarms (ROC)", sentence, paint)
+    return draw("Finding against false alarms (ROC)", sentence, paint)
 
 
 def _calibration(details: ClassificationDetails) -> Plot:
@@ -219,7 +175,7 @@ def _calibration(details: ClassificationDetails) -> Plot:
         f"the more its probabilities can be trusted. On average they are {100 * (details.calibration_error or 0):.0f} "
         "percentage points off. Larger dots stand for more rows."
     )
-    return _plot("Can its probabilities be trusted?", sentence, paint)
+    return draw("Can its probabilities be trusted?", sentence, paint)
 
 
 def _confidence(confidence: Floats, right: NDArray[np.bool_]) -> Plot:
@@ -238,7 +194,7 @@ def _confidence(confidence: Floats, right: NDArray[np.bool_]) -> Plot:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2)
 
     sentence = "How sure the model was of its answers: mistakes (orange) should be rare where it is sure, on the right."
-    return _plot("How sure it is", sentence, paint)
+    return draw("How sure it is", sentence, paint)
 
 
 def _scatter(truth: Floats, predicted: Floats) -> Plot:
@@ -257,7 +213,7 @@ def _scatter(truth: Floats, predicted: Floats) -> Plot:
     sentence = "Each dot is one row: the closer to the dashed line, the better its prediction."
     if len(rows) < len(truth):
         sentence += f" A random {len(rows):,} of {len(truth):,} rows are shown."
-    return _plot("Predicted against true", sentence, paint)
+    return draw("Predicted against true", sentence, paint)
 
 
 def _residuals(residuals: Floats, details: RegressionDetails) -> Plot:
@@ -284,7 +240,7 @@ def _residuals(residuals: Floats, details: RegressionDetails) -> Plot:
         f"How far predictions are off: for 9 rows in 10 the true value lies between {_signed(low)} and {_signed(high)} "
         "of the prediction (the shaded band). A median far from 0 would mean that the model leans to one side."
     )
-    return _plot("How far it is off", sentence, paint)
+    return draw("How far it is off", sentence, paint)
 
 
 def _share_axes(axes: Axes, across: str, up: str) -> None:
@@ -309,30 +265,3 @@ def _largest_classes(details: ClassificationDetails) -> tuple[list[str], NDArray
 
 def _signed(value: float) -> str:
     return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.3g}"
-
-
-def _short(name: str, limit: int) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
-
-
-def _plot(title: str, sentence: str, paint: Callable[[Axes], None], height: float = 4.1) -> Plot:
-    # The salt makes ids the same in every run, and different in the plots that share a page.
-    with style.context(["default", _STYLE | {"svg.hashsalt": title}]), warnings.catch_warnings():
-        # The reader's font is used, which may well have the glyphs that matplotlib's lacks.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(figsize=(5.6, height), layout="constrained")
-        paint(figure.subplots())
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Plot(title, sentence, _for_page(written.getvalue()))
-
-
-def _for_page(svg: str) -> str:
-    """Without prologue, fixed size, fonts, global style and ids of groups; colours as CSS variables."""
-    svg = re.sub(r"\s*\n\s*", " ", svg[svg.index("<svg") :])
-    svg = re.sub(r"<defs> <style.*?</style> </defs>", "", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*" ', r"\1", svg, count=1)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"; font-family: [^;\"]*", "", svg)
-    return re.sub(r"(fill|stroke): (#00000[1-6])", lambda found: f"{found[1]}: var(--{_VARIABLES[found[2]]})", svg)

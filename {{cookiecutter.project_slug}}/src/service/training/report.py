@@ -9,19 +9,20 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 from numpy.typing import NDArray
 
 from service.errors import listed
 from service.evaluation import METRICS, ClassificationDetails, Evaluation, Floats, Importance, Metric
 from service.features.layout import is_missing
 from service.features.spec import Feature, FeatureSpec
-from service.training.plots import Plot, classification_plots, importance_plot, regression_plots
+from service.pages.drawing import Plot
+from service.pages.templates import templates
+from service.pages.wording import limit, number, percent
+from service.training.plots import classification_plots, importance_plot, regression_plots
 
 FEW_ROWS = 30
 """With fewer held-out rows the report warns."""
-UNDEFINED = "\N{EN DASH}"
 SHAPE_BARS = 16
 Tone = Literal["good", "caution", "bad"]
 
@@ -110,8 +111,8 @@ def render_report(context: ReportContext) -> Report:
         "verdict": judge(context.evaluation, context.target),
         "tiles": _tiles(context.evaluation),
     }
-    page = _templates(autoescape=True).get_template("report.html.j2").render(view, plots=_plots(context))
-    summary = _templates(autoescape=False, finalize=_escape_markdown).get_template("report.md.j2").render(view)
+    page = _templates().get_template("report.html.j2").render(view, plots=_plots(context))
+    summary = _templates(markdown=True).get_template("report.md.j2").render(view)
     return Report(page, summary)
 
 
@@ -139,9 +140,9 @@ def judge(evaluation: Evaluation, target: str) -> Verdict:
         )
     else:
         sentence = (
-            f"The model's prediction of “{target}” is off by {_number(value)} on average, on {evaluation.n_test:,} "
+            f"The model's prediction of “{target}” is off by {number(value)} on average, on {evaluation.n_test:,} "
             f"{'row' if evaluation.n_test == 1 else 'rows'} that it had not seen; always guessing the average, "
-            f"{_number(evaluation.details.train_mean)}, is off by {_number(baseline)}."
+            f"{number(evaluation.details.train_mean)}, is off by {number(baseline)}."
         )
         if 0 < value < baseline:
             sentence += f" That is {100 * (1 - value / baseline):.0f}\N{NO-BREAK SPACE}% less error."
@@ -228,13 +229,13 @@ def _values(feature: Feature, present: "pd.Series[Any]") -> tuple[str, tuple[flo
     match feature.type:
         case "float" | "int":
             numbers = present.to_numpy(dtype=np.float64)
-            low, middle, high = (_limit(float(value)) for value in np.quantile(numbers, (0, 0.5, 1)))
+            low, middle, high = (limit(float(value)) for value in np.quantile(numbers, (0, 0.5, 1)))
             return f"{low} to {high}, median {middle}", _shape(numbers)
         case "category" | "bool":
             # Whole numbers are floats in a column that has missing values too.
             names = [str(int(value)) if isinstance(value, float) else str(value) for value in present.tolist()]
             counts = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
-            shown = [f"{name} {_percent(count / len(names))}" for name, count in counts]
+            shown = [f"{name} {percent(count / len(names))}" for name, count in counts]
             return listed(shown, limit=4), tuple(count / counts[0][1] for _, count in counts[:SHAPE_BARS])
         case "datetime":
             moments = pd.to_datetime(present, utc=True)
@@ -242,7 +243,7 @@ def _values(feature: Feature, present: "pd.Series[Any]") -> tuple[str, tuple[flo
             return limits, _shape(moments.astype("int64").astype("float64").to_numpy())
         case "vector":
             elements = np.concatenate([np.asarray(value, dtype=np.float64) for value in present])
-            return f"{feature.length} numbers from {_limit(elements.min())} to {_limit(elements.max())}", ()
+            return f"{feature.length} numbers from {limit(elements.min())} to {limit(elements.max())}", ()
         case "string":
             # Free text may hold anything, personal data too: it is counted, never shown.
             return f"{present.nunique():,} different texts, up to {present.map(len).max():,} characters", ()
@@ -257,25 +258,10 @@ def _shape(numbers: NDArray[np.floating[Any]]) -> tuple[float, ...]:
     return tuple(float(count) for count in counts / counts.max())
 
 
-def _templates(**options: Any) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        **options,
-    )
-    environment.filters |= {"number": _number, "percent": _percent, "shown": _shown, "duration": _duration}
+def _templates(*, markdown: bool = False) -> Environment:
+    environment = templates(Path(__file__).parent, markdown=markdown)
+    environment.filters["shown"] = _shown
     return environment
-
-
-def _escape_markdown(value: object) -> object:
-    """Text as it is read, on one line: Jinja applies this to every value that the template prints."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    text = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{character}" if character in r"\`*_[]|#~$!" else character for character in text)
 
 
 def _of_hundred(share: float, rows: int) -> str:
@@ -289,30 +275,6 @@ def _of_hundred(share: float, rows: int) -> str:
 
 def _shown(metric: Metric, value: float | None) -> str:
     if value is None or abs(value) >= 10 or not metric.greater_is_better:
-        return _number(value)
+        return number(value)
     # Adding 0 makes a rounded -0 a plain 0.
-    return _percent(value) if metric.is_share else f"{round(value, 3) + 0.0:.3f}"
-
-
-def _percent(share: float) -> str:
-    text = f"{100 * share:.1f}"
-    if text == "100.0" and share < 1:
-        return "> 99.9\N{NO-BREAK SPACE}%"
-    return (
-        "< 0.1\N{NO-BREAK SPACE}%" if text == "0.0" and share > 0 else f"{text.removesuffix('.0')}\N{NO-BREAK SPACE}%"
-    )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return UNDEFINED
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:#.3g}".removesuffix(".")
-
-
-def _limit(value: float) -> str:
-    """As `_number`, but with whole years and counts as people write them."""
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return percent(value) if metric.is_share else f"{round(value, 3) + 0.0:.3f}"
