@@ -172,7 +172,7 @@ class FluentdSettings(Section):
 
 
 class MonitoringSettings(Section):
-    """How recorded predictions are watched."""
+    """How recorded predictions are watched: how good they were, and their drift from what the model was trained on."""
 
     refresh_seconds: int = Field(300, ge=10)
     """Age at which the service computes anew what it answers below `/monitoring` and shows as metrics."""
@@ -180,6 +180,35 @@ class MonitoringSettings(Section):
     """Age up to which predictions are looked at."""
     directory: Path = Path("var/monitoring")
     """Folder of what was computed last, relative to the project; all worker processes read it."""
+    max_rows: int = Field(20_000, ge=1000)
+    """Most predictions of a window that are compared."""
+    min_rows: int = Field(100, ge=50)
+    """With fewer predictions in the window, nothing is said."""
+    parts: int = Field(3, ge=1, le=24)
+    """Parts of equal time that a window is cut into, to tell what lasts from what passes."""
+    persistent_parts: int = Field(2, ge=1, le=24)
+    """Parts in which a drift has to show for an alarm."""
+    false_alarm_rate: float = Field(0.01, gt=0, le=0.5)
+    """Share of windows without any drift that may raise an alarm: all limits together are set to stay below it."""
+    psi: float = Field(0.2, gt=0)
+    """Population stability index from which a change matters; the noise of so few rows as there are comes on top, as
+    in all that follows."""
+    missing: float = Field(0.05, gt=0, lt=1)
+    """Change of the share of missing values, and of empty texts, from which it matters."""
+    unseen: float = Field(0.01, gt=0, lt=1)
+    """Share of values from which it matters that training had none like them: a new category, a number out of range."""
+    words: float = Field(0.15, gt=0, lt=1)
+    """Change of the share of unknown words, and of the texts that have a certain word, from which it matters."""
+    shift: float = Field(0.5, gt=0)
+    """Change of the mean of a vector's element from which it matters, in standard deviations."""
+    ignore: tuple[str, ...] = ()
+    """Features that raise no alarm, such as the date of the request, which is never what it was."""
+
+    @model_validator(mode="after")
+    def _there_are_enough_parts(self) -> Self:
+        if self.persistent_parts > self.parts:
+            raise ValueError(f"persistent_parts ({self.persistent_parts}) is more than parts ({self.parts})")
+        return self
 
 
 class LoggingSettings(Section):

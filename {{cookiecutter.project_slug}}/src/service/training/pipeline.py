@@ -31,12 +31,14 @@ from service.features.loading import load_features
 from service.features.spec import FeatureDraft, FeatureSpec
 from service.inference.predictor import Predictions
 from service.inference.served_model import ServedModel, replay
+from service.monitoring.reference import REFERENCE
 from service.settings import CONFIG_FILE, Settings
 from service.training.compilation.candidates import Compilation, compile_model, uncompiled_record
 from service.training.fitting import Fitted, Split, fit, load_frame, split_frame
 from service.training.golden import golden_rows
 from service.training.hooks import LOADER_FILE, Hooks, load_hooks
 from service.training.origin import data_digest, git_commit, origin, reproduction
+from service.training.reference import make_reference
 from service.training.report import Report, ReportContext, profile_features, render_report
 
 STAGES = 7
@@ -134,7 +136,9 @@ def train(
     report = render_report(_report_context(manifest, settings, data, judged, importance, len(golden), seconds))
     store = ArtefactStore(settings.model_directory)
     objects |= compilation.files
-    files = artefact_files(schema, objects, golden, _documents(settings, judged.evaluation, report))
+    reference = make_reference(data.spec, data.frame, judged.predictions, settings.training.seed)
+    documents = {REFERENCE: reference.to_bytes(), **_documents(settings, judged.evaluation, report)}
+    files = artefact_files(schema, objects, golden, documents)
     manifest = write_artefact(store, manifest, files)
     return Trained(manifest, store.path(run.version), judged.evaluation)
 

@@ -1,0 +1,1 @@
+"""Whether the service is still asked about, and still answers, what it was trained on."""
