@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from service.monitoring.drift.kinds import COMPARISONS, measures_of, missing_measure
-from service.monitoring.drift.pictures import pictures_of
-from service.monitoring.drift.result import Drift, DriftReport, Measure, Status
+from service.monitoring.drift.pictures import missing_picture, pictures_of
+from service.monitoring.drift.result import Drift, DriftReport, Measure, Picture, Status
 from service.monitoring.drift.sentences import finding
 from service.monitoring.reference import Reference, Values
 from service.monitoring.values import present
@@ -18,6 +18,8 @@ from service.settings import MonitoringSettings
 
 EVEN_CHANCE = 0.5
 """Level of the limits within parts: persistence asks for the effect once more, not for proof once more."""
+NEAR = 0.8
+"""Share of its limit from which on a measure is worth a sentence."""
 RANK: dict[Status, int] = {"drift": 0, "passing": 1, "stable": 2, "too_few_rows": 3}
 
 
@@ -151,8 +153,17 @@ def _drift(subject: _Subject, parts: Sequence[list[int]], level: float, settings
         missing=missing[1],
         ignored=subject.role == "feature" and subject.name in settings.ignore,
         measures=tuple(measures),
-        pictures=pictures_of(subject.reference, subject.type, values) if subject.reference and values else (),
+        pictures=_pictures(subject, values, measures, missing),
     )
+
+
+def _pictures(
+    subject: _Subject, values: Sequence[Any], measures: Sequence[Measure], missing: tuple[float, float]
+) -> tuple[Picture, ...]:
+    pictures = pictures_of(subject.reference, subject.type, values) if subject.reference and values else ()
+    if any(measure.name == "missing" and measure.ratio > NEAR for measure in measures):
+        return missing_picture(*missing), *pictures
+    return pictures
 
 
 def _with_parts(measure: Measure, in_parts: Sequence[Measure]) -> Measure:
@@ -191,8 +202,13 @@ def _sentence(
     lasting = [measure for measure in measured if lasts(measure, settings)] if status == "drift" else measured
     worst = max(lasting, key=lambda measure: measure.ratio)
     if status == "stable":
-        return "As in training." if len(measured) > 1 else "Too few values to compare; about as many are missing."
+        if len(measured) == 1:
+            return "Too few values to compare; about as many are missing."
+        if worst.ratio < NEAR:
+            return "As in training."
     words = finding(worst, subject.reference, subject.type, subject.role, values, missing)
+    if status == "stable":
+        words += " That is still within its limit."
     if status == "passing":
         words += f" But only in {worst.parts_beyond} of {worst.parts} parts of the window."
     return words

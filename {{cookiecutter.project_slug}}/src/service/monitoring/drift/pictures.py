@@ -37,6 +37,11 @@ def pictures_of(reference: Values, type_: str, values: Sequence[Any]) -> tuple[P
             return (_histogram("length of the vector", reference.norms, lengths(vectors(values))),)
 
 
+def missing_picture(reference: float, window: float) -> BarsPicture:
+    """The shares of rows without a value and with one."""
+    return BarsPicture("share of rows", ("missing", "there"), (reference, 1 - reference), (window, 1 - window))
+
+
 def _histogram(title: str, reference: NumberReference, values: Floats) -> HistogramPicture:
     """The reference's bars, continued on both sides as far as the middle 99 % of the window needs, but not for ever."""
     edges = np.asarray(reference.histogram.edges)
