@@ -143,7 +143,8 @@ def _histogram(ordered: Floats) -> Histogram:
     low, high = float(ordered[int(0.005 * last)]), float(ordered[ceil(0.995 * last)])
     if not high - low > 1e-9 * max(abs(low), abs(high), 1e-300):
         low, high = low - max(1, abs(low)) / 2, high + max(1, abs(high)) / 2
-    edges = low + (high - low) * np.arange(BARS + 1) / BARS
+    place = np.arange(BARS + 1) / BARS
+    edges = low * (1 - place) + high * place  # not low plus a part of the width, which may be infinite
     return Histogram(tuple(edges.tolist()), tuple(bar_counts(edges, ordered).tolist()))
 
 

@@ -6,7 +6,7 @@ samples of one and the same distribution. Only with it can a measure of few rows
 """
 
 from collections.abc import Sequence
-from math import log, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +53,6 @@ def wasserstein(reference: Floats, window: Floats, scale: float) -> float:
 def psi_noise(bins: int, n: int, m: int, level: float) -> float:
     """Noise of `psi`: (1/n + 1/m) times a chi-squared of bins - 1 degrees of freedom, whose mean is bins - 1."""
     return float(stats.chi2.isf(level, bins - 1)) * (1 / n + 1 / m) if bins > 1 else 0.0
-
-
-def ks_noise(n: int, m: int, level: float) -> float:
-    """Noise of `kolmogorov_smirnov`, by its limit for many rows; with ties it is less."""
-    return sqrt(-log(level / 2) / 2 * (1 / n + 1 / m))
 
 
 def share_noise(count: int, n: int, m: int, level: float) -> float:
