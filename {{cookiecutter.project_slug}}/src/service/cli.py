@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli_drift import drift
 from service.cli_logging import logging_app
 from service.cli_records import records_app
 from service.errors import Fault, ServiceError
@@ -23,6 +24,7 @@ model_app = typer.Typer(help="Look at trained models.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 app.add_typer(records_app, name="records")
 app.add_typer(logging_app, name="logging")
+app.command()(drift)
 
 
 def main() -> None:

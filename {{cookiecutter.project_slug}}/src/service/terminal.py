@@ -7,9 +7,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from service.artefact.manifest import EngineRecord
 from service.errors import Fault
+from service.monitoring.drift.result import DriftReport
+from service.monitoring.drift.verdict import farthest_words, title, verdict
 from service.monitoring.performance_result import Performance
 from service.records.status import Status
 
@@ -43,6 +46,24 @@ def show_faults(faults: Sequence[Fault]) -> None:
         err.print(f"  {fault.message}", markup=False, soft_wrap=True, highlight=False)
         if fault.advice:
             err.print(f"  -> {fault.advice}", markup=False, soft_wrap=True, highlight=False)
+
+
+def show_drift(report: DriftReport, min_rows: int) -> None:
+    """Say what has changed since training, the farthest off first."""
+    style = {"drift": "bold red", "passing": "yellow", "stable": "green", "too_few_rows": "yellow"}
+    window = f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC"
+    out.print(
+        f"{report.rows:,} of {report.recorded:,} predictions, {window}, model {report.model_version}", highlight=False
+    )
+    table = Table("", "Status", "Farthest off", "Found")
+    for drift in report.drifts if report.status != "too_few_rows" else ():
+        status = Text("ignored" if drift.ignored else drift.status, style[drift.status])
+        table.add_row(escape(title(drift)), status, farthest_words(drift), escape(drift.sentence))
+    for name, why in report.not_compared.items():
+        table.add_row(escape(name), "not compared", "", why, style="dim")
+    if table.rows:
+        out.print(table)
+    out.print(Text(verdict(report, min_rows), style[report.status]))
 
 
 def show_engine(version: str, engine: EngineRecord) -> None:

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from service.api import docs, errors, inference_protocol, metrics, openapi, performance, routes
+from service.api import docs, drift, errors, inference_protocol, metrics, openapi, performance, routes
 from service.api.grpc.port import require_grpc
 from service.api.hot_route import HotInfer, HotPredict, HotRoute
 from service.api.monitoring import Monitoring
@@ -87,7 +87,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     app.state.core, app.state.in_work = core, in_work
     app.state.journal = journal
     app.state.records_metrics = RecordsMetrics(settings) if settings.records.sinks else None
-    app.state.monitoring = Monitoring(settings, [performance.watched(settings)])
+    app.state.monitoring = Monitoring(settings, [performance.watched(settings), *drift.watched(settings, served)])
     _add_routes(app)
     docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
@@ -101,6 +101,7 @@ def _add_routes(app: FastAPI) -> None:
         ("POST", "/feedback", routes.feedback, "feedback", "Say what became of predictions"),
         ("GET", "/model", routes.model, "model", "The model that is served"),
         ("GET", "/monitoring/performance", performance.performance, "monitoring", "How right the model is in service"),
+        ("GET", "/monitoring/drift", drift.drift, "monitoring", "What has changed since training"),
         ("GET", "/health/live", routes.live, "operation", "Is the process alive?"),
         ("GET", "/health/ready", routes.ready, "operation", "Is a model loaded and can it answer?"),
         ("GET", "/metrics", routes.metrics, "operation", "Prometheus metrics"),

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from service.inference.problems import Problem
 from service.monitoring.computing import Computation, Computed, Computer, NotComputed, latest
+from service.records.period import period
 from service.settings import Settings
 
 
@@ -104,6 +105,20 @@ def monitoring_of(request: Request) -> Monitoring:
     monitoring: Any = request.app.state.monitoring
     assert isinstance(monitoring, Monitoring)
     return monitoring
+
+
+def seconds_of(window: str | None, settings: Settings) -> float:
+    """The length of a window as a request writes it; as `config.yaml` has it, by default.
+
+    Raises:
+        Problem: it is none.
+    """
+    if window is None:
+        return settings.monitoring.window_hours * 3600
+    try:
+        return period(window).total_seconds()
+    except ValueError as error:
+        raise Problem(422, "invalid-request", "The request is not valid", f"window: {error}") from None
 
 
 def no_records() -> Problem:

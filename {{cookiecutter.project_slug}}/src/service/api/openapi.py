@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from service.api.inference_protocol import PREFIX
@@ -18,6 +18,7 @@ from service.inference.core import Core
 from service.inference.problems import ProblemDetails
 from service.inference.protocol_json import InferenceRequest, requests
 from service.inference.served_model import ServedModel
+from service.monitoring.drift.result import DriftReport
 from service.monitoring.performance_result import Performance
 
 DESCRIPTION = """
@@ -96,6 +97,10 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
         "description": "The models that answered in the window.",
         "content": {JSON: {"schema": {"$ref": REFERENCE + Performance.__name__}}},
     }
+    paths["/monitoring/drift"]["get"]["responses"]["200"] = {
+        "description": "What was compared, the farthest off first.",
+        "content": {JSON: {"schema": {"$ref": REFERENCE + DriftReport.__name__}}},
+    }
     paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     if secured:
         key = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
@@ -111,7 +116,8 @@ def _schemas(request: list[type[BaseModel]], answers: list[type[BaseModel]]) -> 
     serialised = [(model, "serialization") for model in answers]
     _, definitions = models_json_schema([*validated, *serialised], ref_template=REFERENCE + "{model}")  # type: ignore[list-item]
     schemas: dict[str, Any] = definitions["$defs"]
-    return schemas
+    report = TypeAdapter(DriftReport).json_schema(mode="serialization", ref_template=REFERENCE + "{model}")
+    return {**schemas, **report.pop("$defs"), DriftReport.__name__: report}
 
 
 def _protocol_schemas() -> dict[str, Any]:
@@ -195,7 +201,7 @@ def _document_monitoring(operation: dict[str, Any]) -> None:
 
 
 NOT_COMPUTED = {
-    404: "Predictions are not recorded in a database.",
+    404: "Predictions are not recorded in a database, or the model has no reference.",
     422: "A parameter cannot be used.",
     503: "It could not be computed; the service's log says why.",
 }

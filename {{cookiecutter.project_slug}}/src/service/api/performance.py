@@ -7,11 +7,10 @@ from fastapi import Query, Request
 from fastapi.responses import JSONResponse
 from prometheus_client.core import GaugeMetricFamily
 
-from service.api.monitoring import Watched, monitoring_of
-from service.inference.problems import Problem
+from service.api.monitoring import Watched, monitoring_of, seconds_of
 from service.monitoring.computing import Computation
 from service.monitoring.performance_result import Performance
-from service.records.period import FORM, period
+from service.records.period import FORM
 from service.settings import Settings
 
 NAME = "performance"
@@ -31,24 +30,17 @@ async def performance(
     longer than feedback takes to come.
     """
     monitoring = monitoring_of(request)
-    seconds = monitoring.settings.monitoring.window_hours * 3600 if window is None else _seconds(window)
+    seconds = seconds_of(window, monitoring.settings)
     return JSONResponse((await monitoring.computed(_computation(seconds, model_version))).result)
 
 
 def watched(settings: Settings) -> Watched:
     """The performance in the window of `config.yaml`, as metrics."""
-    return Watched(_computation(settings.monitoring.window_hours * 3600, None), _families)
+    return Watched(_computation(seconds_of(None, settings), None), _families)
 
 
 def _computation(window_seconds: float, model_version: str | None) -> Computation:
     return Computation(NAME, FUNCTION, {"window_seconds": window_seconds, "model_version": model_version})
-
-
-def _seconds(window: str) -> float:
-    try:
-        return period(window).total_seconds()
-    except ValueError as error:
-        raise Problem(422, "invalid-request", "The request is not valid", f"window: {error}") from None
 
 
 def _families(result: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
