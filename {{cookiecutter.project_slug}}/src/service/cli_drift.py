@@ -42,6 +42,7 @@ def drift(
     if html is not None:
         from service.monitoring.drift.report import render_drift_report
 
+        html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(render_drift_report(report, settings), encoding="utf-8")
     if as_json:
         sys.stdout.buffer.write(report.to_bytes() + b"\n")
