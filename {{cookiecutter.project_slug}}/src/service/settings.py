@@ -172,7 +172,7 @@ class FluentdSettings(Section):
 
 
 class MonitoringSettings(Section):
-    """How recorded predictions are watched: how good they were, and their drift from what the model was trained on."""
+    """How recorded predictions are watched: how right they were, and how far they have drifted."""
 
     refresh_seconds: int = Field(300, ge=10)
     """Age at which the service computes anew what it answers below `/monitoring` and shows as metrics."""

@@ -226,7 +226,7 @@ def test_a_version_holds_everything_and_becomes_the_current_one(tmp_path: Path) 
     assert ArtefactStore(settings.model_directory).versions() == [first.manifest.version, second.manifest.version]
     assert {path.name for path in second.folder.iterdir()} - set(second.manifest.engine.files) == {
         "manifest.json", "model.joblib", "preprocessor.joblib", "schema.json", "golden.json",
-        "features.yaml", "config.yaml", "evaluation.json", "report.html", "reference.json",
+        "features.yaml", "config.yaml", "evaluation.json", "reference.json", "report.html",
         "report.md",
     }  # fmt: skip
 
