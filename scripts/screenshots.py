@@ -114,7 +114,8 @@ def docs_page(page: Page, base: str) -> bytes:
 def drift_report(project: Path, base: str) -> Path:
     """The report on penguins of which many come from another island, with longer bills and their sex unknown."""
     random = Random(5)
-    penguins = list(csv.DictReader((project / "src/model/data/penguins.csv").open())) * 4
+    lines = (project / "src/model/data/penguins.csv").read_text().splitlines()
+    penguins = list(csv.DictReader([lines[0], *lines[1:] * 4]))
     for penguin in penguins:
         del penguin["species"]
         if random.random() < 0.22:

@@ -31,7 +31,7 @@ def verdict(report: DriftReport, min_rows: int) -> str:
         drifted = [drift.name for drift in report.alarms if drift.role == "feature"]
         found = [f"{len(drifted)} of {compared} features ({listed(drifted)})"] if drifted else []
         found += [title(drift).lower() for drift in report.alarms if drift.role != "feature"]
-        return f"Not as in training: {', '.join(found)}."
+        return f"Not as in training: {' and '.join(found)}."
     if report.status == "passing":
         passing = [drift.name for drift in report.drifts if drift.status == "passing" and not drift.ignored]
         return f"Something was not as in training, but not for long: {listed(passing)}."
