@@ -133,7 +133,7 @@ def drift_report(project: Path, base: str) -> Path:
     report = project / "drift.html"
     deadline = time.monotonic() + START_SECONDS
     while True:
-        command = [project / ".venv/bin/service", "drift", "--json", "--html", report]
+        command = [str(project / ".venv/bin/service"), "drift", "--json", "--html", str(report)]
         found = json.loads(subprocess.run(command, cwd=project, check=True, capture_output=True).stdout)
         if found["rows"] == len(penguins):
             return report
