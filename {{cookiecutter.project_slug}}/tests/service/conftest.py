@@ -120,8 +120,8 @@ def trained_project(tmp_path_factory: pytest.TempPathFactory, house_hooks: Hooks
 
 @pytest.fixture
 def project(trained_project: Path, tmp_path: Path) -> Path:
-    """A copy of the trained project, to break."""
-    return Path(shutil.copytree(trained_project, tmp_path / "project"))
+    """A copy of the trained project, to break, without what others recorded in it."""
+    return Path(shutil.copytree(trained_project, tmp_path / "project", ignore=shutil.ignore_patterns("var")))
 
 
 @pytest.fixture(scope="session")
