@@ -9,6 +9,7 @@ from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
 from service.features.loading import load_features
 from service.inference.served_model import load_served_model
+from service.records.segment import prepare_folder, waiting_bytes
 from service.settings import Settings, load_settings
 from service.training.hooks import load_hooks
 from service.training.origin import git_commit, model_libraries
@@ -39,6 +40,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield _finding("features.yaml", lambda: _features(settings))
     yield _finding("hooks", lambda: _hooks(settings))
     yield _finding("model", lambda: _model(settings))
+    yield _finding("records", lambda: _records(settings))
 
 
 def _finding(subject: str, look: Callable[[], str]) -> Finding:
@@ -68,3 +70,14 @@ def _model(settings: Settings) -> str:
     versions = len(store.versions())
     name = served.manifest.version
     return f"{name} ({versions} in all), golden rows agree; its image is {image}:{name}-{commit}"
+
+
+def _records(settings: Settings) -> str:
+    records = settings.records
+    if not records.sinks:
+        return "none: records.sinks is empty"
+    prepare_folder(settings.records_directory)
+    mebibytes = waiting_bytes(settings.records_directory) / 2**20
+    personal = {"omit": "left out", "hash": "hashed"}[records.pii]
+    waiting = f"to {', '.join(records.sinks)}; {mebibytes:.1f} MiB wait in {records.directory}"
+    return f"{waiting}; durability {records.durability}; when full, {records.when_full}; personal data {personal}"

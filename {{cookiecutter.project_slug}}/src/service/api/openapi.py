@@ -35,7 +35,7 @@ PROBLEMS = {
     422: "The request breaks a rule of the model's features.",
     429: "Too many requests are in work; `Retry-After` says when to try again.",
     500: "The model or the service failed.",
-    503: "The service is overloaded: the request waited too long and was not computed.",
+    503: "The service is overloaded and did not compute this in time, or the prediction's record cannot be stored.",
 }
 
 
@@ -85,14 +85,13 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
     for path, operations in paths.items():
         for operation in operations.values():
             if path.startswith(PREFIX):
-                _document_protocol(operation, is_inference=path.endswith("/infer"))
+                _document_protocol(operation, is_inference=path.endswith("/infer"), is_ready=path.endswith("/ready"))
                 continue
             if path.startswith("/monitoring/"):
                 _document_monitoring(operation)
                 continue
-            _document_answers(
-                operation, has_body="requestBody" in operation, is_probe=path.startswith(("/health", "/metrics"))
-            )
+            is_probe, is_ready = path.startswith(("/health", "/metrics")), path.endswith("/ready")
+            _document_answers(operation, has_body="requestBody" in operation, is_probe=is_probe, is_ready=is_ready)
     paths["/monitoring/performance"]["get"]["responses"]["200"] = {
         "description": "The models that answered in the window.",
         "content": {JSON: {"schema": {"$ref": REFERENCE + Performance.__name__}}},
@@ -152,7 +151,8 @@ def _complete_feedback(
 def _add_formats(operation: dict[str, Any], row: dict[str, Any]) -> None:
     """The formats of bulk requests and answers besides JSON, which OpenAPI has no words for beyond their names."""
     table = {"type": "string", "format": "binary", "description": "A column for each feature, named after it."}
-    answer = {**table, "description": f"The columns {', '.join(ANSWER_COLUMNS)}, and the entity id where one was sent."}
+    optional = "`logged` where `records.when_full` is `serve_unlogged`, and the entity id where one was sent"
+    answer = {**table, "description": f"The columns {', '.join(ANSWER_COLUMNS)}, {optional}."}
     lines = {"type": "string", "description": "An object on each line, each as in the JSON list.", "contentSchema": row}
     for format in FORMATS[1:]:
         is_lines = format.media_type.endswith("ndjson")
@@ -175,12 +175,14 @@ HEADERS = {
 }
 
 
-def _document_protocol(operation: dict[str, Any], *, is_inference: bool) -> None:
+def _document_protocol(operation: dict[str, Any], *, is_inference: bool, is_ready: bool) -> None:
     """The Open Inference Protocol, whose schemas are its own."""
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
     statuses: tuple[int, ...] = (401, 404, 429) if "parameters" in operation else ()
     if is_inference:
-        statuses = (400, *statuses, 413, 422, 500, 503)
+        statuses = (400, *statuses, 413, 422, 500)
+    if is_inference or is_ready:
+        statuses = (*statuses, 503)
     operation["responses"] = {"200": {"description": "As the protocol says.", "content": {JSON: {"schema": {}}}}}
     for status in statuses:
         content = {JSON: {"schema": error}}
@@ -207,8 +209,10 @@ NOT_COMPUTED = {
 }
 
 
-def _document_answers(operation: dict[str, Any], *, has_body: bool, is_probe: bool) -> None:
-    needed = () if is_probe else (401, 429, 500) if not has_body else (401, 413, 415, 422, 429, 500, 503)
+def _document_answers(operation: dict[str, Any], *, has_body: bool, is_probe: bool, is_ready: bool) -> None:
+    needed: tuple[int, ...] = (401, 413, 415, 422, 429, 500, 503) if has_body else (401, 429, 500)
+    if is_probe:
+        needed = (503,) if is_ready else ()
     for status in needed:
         content = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
         operation["responses"][str(status)] = {"description": PROBLEMS[status], "content": content}

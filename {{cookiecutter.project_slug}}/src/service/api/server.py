@@ -19,6 +19,7 @@ from service.artefact.reading import read_manifest
 from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
 from service.logs import configure_logging
+from service.records.segment import prepare_folder
 from service.settings import ENV_PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
         options: settings of the section `api` that win over `config.yaml`; None is not set.
 
     Raises:
-        ServiceError: the configuration or the model cannot be used, or a port is taken.
+        ServiceError: the configuration, the model or the folder of records cannot be used, or a port is taken.
     """
     # Worker processes may read their settings anew, so what the command line says is passed on by the environment.
     for name, value in options.items():
@@ -46,6 +47,8 @@ def run(options: Mapping[str, str | int | None]) -> None:
             os.environ[f"{ENV_PREFIX}API__{name.upper()}"] = str(value)
     settings = load_settings()
     configure_logging(settings.logging)
+    if settings.records.sinks:
+        prepare_folder(settings.records_directory)
     # A stop that was asked for is no failure, also while the model is being read.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     require_free_port(settings.api)

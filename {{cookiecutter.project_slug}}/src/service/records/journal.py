@@ -203,9 +203,9 @@ class Journal:
 
     def _turn(self) -> None:
         try:
-            self._sync_all()
             if not self._is_closed:
                 self._keep_room(monotonic())
+            self._sync_all()
             self._tell()
         except Exception:
             logger.exception("the thread of the records failed; it goes on")
@@ -237,6 +237,7 @@ class Journal:
             if self._segment is segment:
                 self._part(reason)
                 self._next_look = 0.0
+                self._wake.set()
 
     def _keep_room(self, now: float) -> None:
         """Rotate the segment if it is time, see how much is waiting, and find space again."""

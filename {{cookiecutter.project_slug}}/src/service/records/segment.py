@@ -28,6 +28,9 @@ RESERVE = 2**16
 ABANDONED_SECONDS = 60
 """Age of a file that was never finished being made; making one takes less than a millisecond."""
 
+sync_data = getattr(os, "fdatasync", os.fsync)
+"""macOS has only the latter."""
+
 
 def segments_folder(directory: Path) -> Path:
     """The folder of segments in the folder of records."""
@@ -91,7 +94,7 @@ class Segment:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write(descriptor, header + b" " * RESERVE)
             os.ftruncate(descriptor, len(header))
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
             made.rename(path)
             _sync_folder(folder)
         except OSError:
@@ -144,7 +147,7 @@ class Segment:
         """
         size = self.size
         try:
-            os.fdatasync(self._descriptor)
+            sync_data(self._descriptor)
         finally:
             # The kernel reports a failure once, and then counts what it lost as written.
             self._synced = size
