@@ -75,6 +75,7 @@ def bars(model: str, summaries: Summaries, asked: Collection[str]) -> list[Bar]:
             less(latency, name, p50, 1 / 3)
         for name in _of_kind("engine"):
             more(throughput, name, rate, 4)
+        more(throughput, "ours_unrecorded", rate, 0.85)
         more(throughput, "fastapi_empty", rate, 2)
         less(latency, "fastapi_empty", p50, 1)
         more(throughput, "noop", rate, 0.4)

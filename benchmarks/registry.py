@@ -78,6 +78,23 @@ OUR_SERVICE = System(
     bulk_forms=(JSON, ARROW, PARQUET),
     settings="service serve, as config.yaml comes",
 )
+OUR_VARIANTS = (
+    replace(
+        OUR_SERVICE,
+        name="ours_unrecorded",
+        title="ours, no records",
+        settings="records.sinks: []",
+        extra={"SERVICE__RECORDS__SINKS": ""},
+    ),
+    replace(
+        OUR_SERVICE,
+        name="ours_strict",
+        title="ours, strict records",
+        settings="records.durability: strict",
+        extra={"SERVICE__RECORDS__DURABILITY": "strict"},
+    ),
+)
+"""What records cost, and what it costs to wait for the disk."""
 MLSERVER = System(
     "mlserver",
     "MLServer",

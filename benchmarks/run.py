@@ -195,7 +195,9 @@ def measure_one(visit: Visit, entry: System, model: str, project: Path, fitted: 
     bodies = task.write_bodies(entry, folder / "bodies.txt")
     env = {**launch.variables(engine=entry.engine), **entry.extra}
     first = json.dumps(entry.body(task.rows[0])).encode()
-    cwd = project if entry.name == "ours" else environments.SERVERS if entry.name.startswith("bentoml") else folder
+    if entry.kind == "ours":
+        shutil.rmtree(project / "var", ignore_errors=True)  # records of an earlier visit
+    cwd = project if entry.kind == "ours" else environments.SERVERS if entry.name.startswith("bentoml") else folder
     try:
         if entry.prepare:
             entry.prepare(launch)

@@ -142,13 +142,15 @@ def prediction_line(
         probabilities: by class, n values each; NaN or None where the class is not among the best.
     """
     columns = {
+        # Put in as it is, because a line may have megabytes, and each copy of it costs as much as writing it.
+        "call": orjson.Fragment(call[:-1] + b"}"),
         "ids": ids,
         "entity_ids": entity_ids,
         "inputs": {name: _without_nat(column) for name, column in inputs.items()},
         "predictions": predictions,
         "probabilities": probabilities,
     }
-    return call + orjson.dumps(columns, _listed, LINE)[1:]
+    return orjson.dumps(columns, _listed, LINE)
 
 
 def _without_nat(column: Any) -> Any:
@@ -177,7 +179,7 @@ def records_in(line: bytes) -> list[Record]:
     """
     try:
         data = orjson.loads(line)
-        kind = data["kind"]
+        kind = data.get("call", data)["kind"]
         if kind == "feedback":
             return [FeedbackRecord(**record) for record in data["records"]]
         if kind == "prediction":
@@ -188,7 +190,8 @@ def records_in(line: bytes) -> list[Record]:
 
 
 def _predictions(data: Mapping[str, Any]) -> Iterator[PredictionRecord]:
-    shared = {key: data[key] for key in ("time", "route", "model_version", "model_id", "latency_ms")}
+    call = data.get("call", data)
+    shared = {key: call[key] for key in ("time", "route", "model_version", "model_id", "latency_ms")}
     if "id" in data:
         yield PredictionRecord(
             prediction_id=data["id"],
