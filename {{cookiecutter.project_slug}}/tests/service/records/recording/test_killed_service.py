@@ -34,7 +34,7 @@ def serving(
         port = int(probe.getsockname()[1])
     options = ["--port", str(port), "--workers", str(workers)]
     command = [*prefix, sys.executable, "-m", "service.cli", "serve", *options]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "SERVICE__LOGGING__LEVEL": "error", **variables}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "SERVICE__RECORDS__SHIPPING": "separate", **variables}
     process = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True)
     try:
         for _ in range(600):
