@@ -68,7 +68,7 @@ class StatusReader:
         directory: of records.
         project: whose segments count.
         sinks: that are configured.
-        is_exact: whether to count all records; otherwise, where more than 256 KiB X
+        is_exact: whether to count all records; otherwise, where more than `UNCOUNTED_BYTES` are not, estimate
     """
 
     def __init__(self, directory: Path, project: str, sinks: Sequence[str], is_exact: bool) -> None:

@@ -154,13 +154,20 @@ class RecordStore:
         self, since: datetime, until: datetime, model_version: str | None = None, *, labelled: bool = False
     ) -> Iterator[tuple[PredictionRecord, FeedbackRecord | None]]:
         """Predictions by time, each with the feedback that was received last; with `labelled`, only those with any."""
-        joined = predictions.join(
-            feedback, and_(feedback.c.prediction_id == predictions.c.prediction_id, _is_last()), isouter=not labelled
-        )
-        columns = [*predictions.c, *(column.label(f"feedback_{column.name}") for column in feedback.c)]
-        wanted = select(*columns).select_from(joined).where(_within(since, until, model_version))
+        wanted = _with_feedback(only_labelled=labelled).where(_within(since, until, model_version))
         for row in self._pages(wanted, predictions.c.time, predictions.c.prediction_id):
-            yield _prediction(row), _feedback(row, "feedback_") if row.feedback_feedback_id is not None else None
+            yield _prediction(row), _last_feedback(row)
+
+    def latest(
+        self, count: int, prediction_id: str | None = None
+    ) -> list[tuple[PredictionRecord, FeedbackRecord | None]]:
+        """The predictions made last, newest first, or the one of an id; each with the feedback received last."""
+        p = predictions.c
+        wanted = _with_feedback().order_by(p.time.desc(), p.prediction_id).limit(count)
+        if prediction_id is not None:
+            wanted = wanted.where(p.prediction_id == prediction_id)
+        with self._engine.connect() as connection:
+            return [(_prediction(row), _last_feedback(row)) for row in connection.execute(wanted)]
 
     def records(self, since: datetime, until: datetime) -> Iterator[Record]:
         """All predictions of a time, then all feedback received in it, each by time; to be sent somewhere once more.
@@ -226,6 +233,17 @@ def _is_last() -> ColumnElement[bool]:
         later.c.prediction_id == feedback.c.prediction_id,
         tuple_(later.c.received_at, later.c.feedback_id) > tuple_(feedback.c.received_at, feedback.c.feedback_id),
     )
+
+
+def _with_feedback(*, only_labelled: bool = False) -> Select[Any]:
+    """Predictions beside the feedback that was received last."""
+    is_its = and_(feedback.c.prediction_id == predictions.c.prediction_id, _is_last())
+    columns = [*predictions.c, *(column.label(f"feedback_{column.name}") for column in feedback.c)]
+    return select(*columns).select_from(predictions.join(feedback, is_its, isouter=not only_labelled))
+
+
+def _last_feedback(row: Row[Any]) -> FeedbackRecord | None:
+    return _feedback(row, "feedback_") if row.feedback_feedback_id is not None else None
 
 
 def _answer(label: str | None, value: float | None) -> str | float:

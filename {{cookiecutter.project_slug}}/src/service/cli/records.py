@@ -2,19 +2,20 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.ages import age
+from service.cli.app import records_app
 from service.errors import Fault, ServiceError, did_you_mean, listed
 
 if TYPE_CHECKING:
     from service.records.record import Record
     from service.settings import Settings
 
-records_app = typer.Typer(help="Look after the records of predictions.", no_args_is_help=True)
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z"]
 
 
@@ -56,6 +57,28 @@ def status(
         sys.stdout.write(orjson.dumps(reader.read(), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         show_status(reader.read())
+
+
+@records_app.command()
+def show(
+    prediction_id: Annotated[str | None, typer.Argument(help="Of one prediction; else the latest are shown.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 1,
+) -> None:
+    """Print predictions as the database has them, newest first, each with the feedback that was received last."""
+    import orjson
+
+    from service.records.database.store import open_store
+    from service.settings import load_settings
+
+    with open_store(load_settings()) as store:
+        found = store.latest(count, prediction_id)
+    if not found:
+        advice = "`service records status` says what is still on its way to the database"
+        what = "no prediction" if prediction_id is None else f"no prediction {prediction_id}"
+        raise ServiceError(Fault(f"the database has {what}", advice=advice))
+    for prediction, told in found:
+        document = {**prediction.as_json(), "feedback": None if told is None else told.as_json()}
+        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 @records_app.command()
@@ -121,7 +144,7 @@ def prune(
     from service.terminal import out
 
     settings = load_settings()
-    pruned = prune_expired(settings) if older_than is None else prune_older(settings, _period(older_than))
+    pruned = prune_expired(settings) if older_than is None else prune_older(settings, age(older_than))
     if pruned is None:
         advice = "set records.retention_days, or say --older-than 90d"
         raise ServiceError(Fault("nothing says how old records may get", file=CONFIG_FILE, advice=advice))
@@ -151,7 +174,7 @@ def export(
     folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
     schema = read_artefact(folder, settings.name).schema
     until = datetime.now(UTC)
-    since = datetime(1970, 1, 1, tzinfo=UTC) if window is None else until - _period(window)
+    since = datetime(1970, 1, 1, tzinfo=UTC) if window is None else until - age(window)
     with open_store(settings) as store:
         run = export_labelled if labelled else export_records
         exported = run(store, Selection(since, until, model_version), schema, file)
@@ -172,12 +195,3 @@ def _recorded(settings: "Settings", sink: str, since: datetime, until: datetime)
 
 def _utc(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _period(text: str) -> timedelta:
-    from service.records.period import period
-
-    try:
-        return period(text)
-    except ValueError as error:
-        raise ServiceError(Fault(str(error))) from None

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.app import logging_app
 from service.errors import Fault, InstallError
 from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from service.features.spec import FeatureSpec
-
-logging_app = typer.Typer(help="Prepare Elasticsearch and Kibana for the records.", no_args_is_help=True)
 
 
 @logging_app.command()

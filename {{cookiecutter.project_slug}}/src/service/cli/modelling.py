@@ -1,41 +1,13 @@
-"""The command line: `service ...`; each command is thin over the room that does the work."""
+"""The commands that make, check and use models: `train`, `check`, `predict`, `features infer`, `doctor` and others."""
 
-import gc
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.cli_drift import drift
-from service.cli_logging import logging_app
-from service.cli_records import records_app
-from service.errors import Fault, ServiceError
-
-app = typer.Typer(
-    help="Train, check and serve the model of this project.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,
-)
-features_app = typer.Typer(help="Work with `features.yaml`.", no_args_is_help=True)
-app.add_typer(features_app, name="features")
-model_app = typer.Typer(help="Look at trained models.", no_args_is_help=True)
-app.add_typer(model_app, name="model")
-app.add_typer(records_app, name="records")
-app.add_typer(logging_app, name="logging")
-app.command()(drift)
-
-
-def main() -> None:
-    """Run a command; an error that is meant for people is shown without a traceback."""
-    try:
-        app()
-    except ServiceError as error:
-        from service.terminal import show_faults
-
-        show_faults(error.faults)
-        sys.exit(1)
+from service.cli.app import app, features_app, model_app
+from service.errors import Fault
 
 
 @app.command()
@@ -69,20 +41,6 @@ def train(
             f"  {reproduction.verdict} to {reproduction.of}" + "".join(f"\n    {why}" for why in reproduction.why)
         )
     out.print(f"Report: {_relative(trained.folder / 'report.html')}\nNext:   make serve", soft_wrap=True)
-
-
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of processes.", min=1)] = None,
-) -> None:
-    """Serve the current model over HTTP; options win over `config.yaml`."""
-    # Nearly all that is made while starting stays: looking through it for garbage takes a tenth of the time.
-    gc.disable()
-    from service.api.server import run
-
-    run({"host": host, "port": port, "workers": workers})
 
 
 @app.command()
@@ -175,33 +133,6 @@ def explain_engine(
 
 
 @app.command()
-def performance(
-    window: Annotated[str | None, typer.Option(help="Age of the predictions, such as 7d; else as configured.")] = None,
-    model_version: Annotated[str | None, typer.Option(help="Only this version.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say how right the model is in service: its predictions beside their feedback, by the metrics of training."""
-    from datetime import UTC, datetime, timedelta
-
-    from service.monitoring.performance import measure
-    from service.records.period import period
-    from service.settings import load_settings
-    from service.terminal import show_performance
-
-    settings = load_settings()
-    try:
-        age = timedelta(hours=settings.monitoring.window_hours) if window is None else period(window)
-    except ValueError as error:
-        raise ServiceError(Fault(str(error))) from None
-    until = datetime.now(UTC)
-    measured = measure(settings, until - age, until, model_version)
-    if as_json:
-        sys.stdout.write(measured.model_dump_json(indent=2) + "\n")
-    else:
-        show_performance(measured)
-
-
-@app.command()
 def doctor() -> None:
     """Say what this project is, what it would serve, and whether anything stands in the way."""
     from service.doctor import examine
@@ -233,7 +164,3 @@ def _relative(path: Path) -> Path:
 
 def _number(value: float | None) -> str:
     return f"{value:>8.4g}" if value is not None else "undefined"
-
-
-if __name__ == "__main__":
-    main()
