@@ -15,10 +15,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from service.records.record import records_in
-from service.records.sinks.database import DatabaseSink
-from service.settings import load_settings
-
 SOURCE = str(Path(__file__).resolve().parents[3] / "src")
 VARIABLES = {"SERVICE__RECORDS__SHIPPING": "separate"}
 
@@ -77,12 +73,8 @@ def test_from_predictions_to_what_they_were_worth(project: Path, environment: di
         assert post(f"{address}/feedback", sent)["failed"] == 0
         for one in ids[5:8]:
             post(f"{address}/feedback", {"prediction_id": one, "label": "yes"})
-        settings = load_settings(project, VARIABLES)
         assert "The database was of revision none" in service(project, environment, "records", "migrate")
-        sink = DatabaseSink(settings)
-        for segment in (settings.records_directory / "segments").glob("*.jsonl"):
-            sink.send([record for line in segment.read_bytes().splitlines()[1:] for record in records_in(line)])
-        sink.close()
+        service(project, environment, "records", "ship", "--once")
         with urllib.request.urlopen(f"{address}/monitoring/performance?window=1h", timeout=120) as response:
             (answered,) = json.load(response)["models"]
 
