@@ -101,10 +101,8 @@ def show_performance(performance: Performance) -> None:
     if not performance.models:
         out.print("There are none.")
     for model in performance.models:
-        share = f"{model.with_feedback:,} with feedback ({model.coverage:.1%})"
-        out.print(
-            f"\n[bold]{escape(model.model_version)}[/]: {model.predictions:,} predictions, {share}", highlight=False
-        )
+        counts = f"{model.predictions:,} predictions, {model.with_feedback:,} with feedback ({model.coverage:.1%})"
+        out.print(f"\n[bold]{escape(model.model_version)}[/]: {counts}", highlight=False)
         table = Table("Metric", "In service", "In training")
         for name, value in model.metrics.items():
             trained = (model.training_metrics or {}).get(name)
@@ -114,18 +112,12 @@ def show_performance(performance: Performance) -> None:
         if model.calibration:
             table = Table("Probability given", "Predictions", "Mean", "Right")
             for row in model.calibration:
-                shown = (
-                    f"{row.low:.1f} to {row.high:.1f}",
-                    f"{row.rows:,}",
-                    f"{row.confidence:.3f}",
-                    f"{row.right:.3f}",
-                )
-                table.add_row(*shown)
+                shares = (f"{row.confidence:.3f}", f"{row.right:.3f}")
+                table.add_row(f"{row.low:.1f} to {row.high:.1f}", f"{row.rows:,}", *shares)
             out.print(table)
         if model.feedback_delay_seconds is not None:
             delay = model.feedback_delay_seconds
-            out.print(
-                f"Feedback comes after {delay.median:,.0f} s (half of it), {delay.p90:,.0f} s (90 %)", highlight=False
-            )
+            words = f"half of it within {delay.median:,.0f} s, nine tenths within {delay.p90:,.0f} s"
+            out.print(f"Feedback came: {words}", highlight=False)
         for note in model.notes:
             out.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)

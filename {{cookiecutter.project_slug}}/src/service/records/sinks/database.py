@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -10,6 +12,7 @@ from service.errors import DatabaseError
 from service.records.database.engine import open_engine, reason
 from service.records.database.inserting import insert
 from service.records.database.migrating import migrate, require_current
+from service.records.database.store import RecordStore
 from service.records.record import Record
 from service.records.sinks.sink import Refused, SinkDown
 from service.settings import Settings
@@ -18,9 +21,14 @@ logger = logging.getLogger(__name__)
 REFUSING = ("22", "23", "54")
 """Classes of PostgreSQL's errors that name the data: wrong values, broken constraints, limits of size."""
 
+PRUNE_SECONDS = 24 * 3600
+"""Time between two looks for records that are older than `records.retention_days`."""
+
 
 class DatabaseSink:
     """Writes to `database.url`; the tables are made or brought up to date before the first record.
+
+    Once a day, after records that it has stored, it deletes those that are older than `records.retention_days`.
 
     Args:
         settings: the project's.
@@ -35,6 +43,9 @@ class DatabaseSink:
         self._engine = open_engine(settings)
         self._prepare = migrate if settings.database.migrate else require_current
         self._is_ready = False
+        days = settings.records.retention_days
+        self._retention = None if days is None else timedelta(days=days)
+        self._next_prune = monotonic()
 
     def send(self, records: Sequence[Record]) -> None:
         """See `Sink.send`.
@@ -54,12 +65,24 @@ class DatabaseSink:
             # The tables may be others when it comes back.
             self._is_ready = False
             raise SinkDown(reason(error)) from error
+        self._prune()
         if reasons:
             raise Refused(reasons)
 
     def close(self) -> None:
         """Let go of connections."""
         self._engine.dispose()
+
+    def _prune(self) -> None:
+        if self._retention is None or monotonic() < self._next_prune:
+            return
+        self._next_prune = monotonic() + PRUNE_SECONDS
+        try:
+            pruned = RecordStore(self._engine).prune(datetime.now(UTC) - self._retention)
+        except DBAPIError as error:
+            logger.warning("old records could not be deleted, which is tried again in a day: %s", reason(error))
+        else:
+            logger.info("deleted %d old predictions and %d old feedbacks", pruned.predictions, pruned.feedback)
 
     def _stored(self, records: Sequence[Record], start: int = 0) -> dict[int, str]:
         """Store records, halving what is refused until those that are to blame stand alone.

@@ -1,7 +1,8 @@
 """The database sink: a record is stored once, for good, and never at the cost of another."""
 
 import sqlite3
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -151,3 +152,19 @@ def test_without_migrate_the_tables_are_somebody_else_s_to_make(database_setting
     migrate(open_engine(database_settings))
     sink.send([record])
     assert stored(database_settings) == {record.id}
+
+
+def test_records_beyond_their_retention_are_deleted_once_a_day(
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = database_settings.records.model_copy(update={"retention_days": 30})
+    sink = DatabaseSink(database_settings.model_copy(update={"records": records}))
+    now = datetime.now(UTC)
+    old, new = (prediction(time=(now - timedelta(days=days)).isoformat(timespec="milliseconds")) for days in (31, 29))
+    sink.send([old, new])
+    assert stored(database_settings) == {new.id}
+    sink.send([old])
+    assert stored(database_settings) == {old.id, new.id}
+    monkeypatch.setattr("service.records.sinks.database.monotonic", lambda: time.monotonic() + 25 * 3600)
+    sink.send([new])
+    assert stored(database_settings) == {new.id}
