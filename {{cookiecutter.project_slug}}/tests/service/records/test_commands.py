@@ -5,15 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+
+from service.records.database.store import open_store
+from service.records.record import FeedbackRecord, PredictionRecord, Record
+from service.settings import Settings, load_settings
 
 SOURCE = str(Path(__file__).resolve().parents[3] / "src")
 VARIABLES = {"SERVICE__RECORDS__SHIPPING": "separate"}
@@ -96,6 +102,54 @@ def test_from_predictions_to_what_they_were_worth(project: Path, environment: di
     time.sleep(1.1)
     pruned = service(project, environment, "records", "prune", "--older-than", "1s")
     assert pruned == "Deleted 20 predictions and 11 feedbacks"
+
+
+def test_postgresql_stopped_and_started_under_load_has_every_answer_once(
+    project: Path, postgresql: Any, environment: dict[str, str]
+) -> None:
+    url = postgresql.new_database()
+    variables = {"SERVICE__DATABASE__URL": url, "SERVICE__RECORDS__SHIPPING": "with_service"}
+    settings = load_settings(project, variables)
+    ids: list[str] = []
+
+    def ask(address: str, count: int) -> None:
+        for area in range(count):
+            prediction_id = post(f"{address}/predict", {"floor area": 20 + area, "lift": True})["prediction_id"]
+            post(f"{address}/feedback", {"prediction_id": prediction_id, "label": "yes"})
+            ids.append(prediction_id)
+
+    with serving(project, {**environment, **variables}) as address:
+        askers = [threading.Thread(target=ask, args=(address, 300)) for _ in range(2)]
+        for asker in askers:
+            asker.start()
+        until(lambda: len(ids) > 100)
+        postgresql.stop()
+        try:
+            reached = len(ids)
+            until(lambda: len(ids) > reached + 100)  # the service answers on
+        finally:
+            postgresql.start()
+        for asker in askers:
+            asker.join()
+        assert len(ids) == 600
+        until(lambda: len(recorded(settings)) >= 1200, seconds=120)
+    records = recorded(settings)
+    assert sorted(one.id for one in records if isinstance(one, PredictionRecord)) == sorted(ids)
+    assert sorted(one.prediction_id for one in records if isinstance(one, FeedbackRecord)) == sorted(ids)
+
+
+def recorded(settings: Settings) -> list[Record]:
+    """What is in the database."""
+    with open_store(settings) as store:
+        return list(store.records(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)))
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for something to come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_what_cannot_be_done_is_said(project: Path, environment: dict[str, str]) -> None:
