@@ -1,5 +1,7 @@
 """Serve a trained project, predict once, and show the request, the answer and where to look next.
 
+The training data is predicted, too, so that there are records to compare with it.
+
 Run by the project's own Python: PROJECT/.venv/bin/python scripts/demo.py PROJECT
 
 On a terminal the service stays up until Ctrl-C; otherwise it is stopped and the exit code is 0.
@@ -7,6 +9,7 @@ On a terminal the service stays up until Ctrl-C; otherwise it is stopped and the
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,6 +25,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 from service.features.examples import example_row
 from service.features.loading import complete_features, load_features
 from service.settings import load_settings
+from service.training.fitting import load_frame
+from service.training.hooks import load_hooks
 
 HOST, PORT = "127.0.0.1", 8000
 START_SECONDS = 60
@@ -40,7 +45,9 @@ def main(project: Path) -> None:
     with serving(project, port) as process:
         wait_until_ready(base, process)
         request = example_request(project)
-        show(project, base, request, post(f"{base}/predict", request))
+        answer = post(f"{base}/predict", request)
+        more = post(f"{base}/predict/batch", training_rows(project))
+        show(project, base, request, answer, len(more["predictions"]))
         if sys.stdout.isatty():
             print("\nThe service stays up. Ctrl-C ends it.", flush=True)
             with suppress(KeyboardInterrupt):
@@ -96,7 +103,16 @@ def example_request(project: Path) -> dict[str, Any]:
     return example_row(complete_features(load_features(settings.features_file, settings.id_name)))
 
 
-def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+def training_rows(project: Path) -> list[dict[str, Any]]:
+    """The training data as requests."""
+    settings = load_settings(project, environ={})
+    spec = complete_features(load_features(settings.features_file, settings.id_name))
+    frame = load_frame(load_hooks(project, spec.task), None)
+    rows: list[dict[str, Any]] = json.loads(frame[spec.names].to_json(orient="records", date_format="iso"))
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def post(url: str, body: object) -> dict[str, Any]:
     """The answer to a JSON document."""
     headers = {"content-type": "application/json"}
     keys = os.environ.get("SERVICE__API__KEYS")
@@ -118,11 +134,17 @@ def open_url(request: Request) -> bytes:
     return body
 
 
-def show(project: Path, base: str, request: dict[str, Any], answer: dict[str, Any]) -> None:
+def show(project: Path, base: str, request: dict[str, Any], answer: dict[str, Any], more: int) -> None:
     """Print what was asked, what was answered, and where to look next."""
     report = next(iter(sorted(project.glob("model_bin/*/report.html"), reverse=True)), None)
     print(f"\nPOST {base}/predict\n{json.dumps(request, indent=2)}")
     print(f"\nanswered\n{json.dumps(answer, indent=2, ensure_ascii=False)}")
+    prediction_id, feedback = answer["prediction_id"], shlex.quote(str(answer["prediction"]))
+    print(f"\nIt is on record, and so are the predictions of {more} rows of the training data. In the project's folder:")
+    print(f"A record           .venv/bin/service records show {prediction_id}")
+    print(f"A feedback         .venv/bin/service feedback {prediction_id} {feedback}")
+    print("How right it is    .venv/bin/service performance")
+    print("A drift report     make drift")
     print(f"\nAPI documentation  {base}/docs" + ("" if sys.stdout.isatty() else "  (while it is served)"))
     print(f"Report             {report}")
     print(f"Project            {project}  (README.md says what to fill in)")

@@ -104,6 +104,27 @@ def test_from_predictions_to_what_they_were_worth(project: Path, environment: di
     assert pruned == "Deleted 20 predictions and 11 feedbacks"
 
 
+def test_a_record_and_a_feedback_by_one_command_each_while_no_service_runs(
+    project: Path, environment: dict[str, str]
+) -> None:
+    nothing = service(project, environment, "records", "show", status=1)
+    assert "the database has no prediction -> `service records status` says what is still on its way" in nothing
+    with serving(project, {**environment, "SERVICE__RECORDS__SHIPPING": "with_service"}) as address:
+        for area in (150, 250):
+            newest = post(f"{address}/predict", {"floor area": area, "lift": True, "owner": "Ada"})["prediction_id"]
+    shown = json.loads(service(project, environment, "records", "show"))
+    assert (shown["prediction_id"], shown["prediction"], shown["feedback"]) == (newest, "yes", None)
+    assert shown["inputs"]["floor area"] == 250
+    assert "owner" not in shown["inputs"]
+
+    wrong = service(project, environment, "feedback", newest, "perhaps", status=1)
+    assert "label must be one of 'no', 'yes'" in wrong
+    assert service(project, environment, "feedback", newest, "no", "--source", "survey") == "Taken and shipped"
+    told = json.loads(service(project, environment, "records", "show", newest))["feedback"]
+    assert (told["label"], told["source"]) == ("no", "survey")
+    assert service(project, environment, "records", "show", "--count", "9").count('"prediction_id"') == 3
+
+
 def test_postgresql_stopped_and_started_under_load_has_every_answer_once(
     project: Path, postgresql: Any, environment: dict[str, str]
 ) -> None:
