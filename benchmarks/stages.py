@@ -32,8 +32,8 @@ def main(stacks: str) -> None:
         stage = next(found, None)
         if stage is not None:
             counts[stage] += int(count)
-    for stage, count in counts.most_common():
-        print(f"{count / counts.total():6.1%}  {stage}")
+    for stage, samples in counts.most_common():
+        print(f"{samples / counts.total():6.1%}  {stage}")
 
 
 if __name__ == "__main__":

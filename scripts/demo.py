@@ -140,7 +140,7 @@ def show(project: Path, base: str, request: dict[str, Any], answer: dict[str, An
     print(f"\nPOST {base}/predict\n{json.dumps(request, indent=2)}")
     print(f"\nanswered\n{json.dumps(answer, indent=2, ensure_ascii=False)}")
     prediction_id, feedback = answer["prediction_id"], shlex.quote(str(answer["prediction"]))
-    print(f"\nIt is on record, and so are the predictions of {more} rows of the training data. In the project's folder:")
+    print(f"\nIt is on record, and so are those of {more} rows of the training data. In the project's folder:")
     print(f"A record           .venv/bin/service records show {prediction_id}")
     print(f"A feedback         .venv/bin/service feedback {prediction_id} {feedback}")
     print("How right it is    .venv/bin/service performance")

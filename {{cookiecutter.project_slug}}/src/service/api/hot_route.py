@@ -136,17 +136,18 @@ class HotRoute:
                 endpoint.check(headers)
                 body, answered = await endpoint.answer(headers, await _body(receive), _hang_up(receive), start)
         except Problem as problem:
-            await send_problem(problem, scope, receive, send)
             metrics.answered(problem.status, perf_counter() - start)
+            await send_problem(problem, scope, receive, send)
             return
         except Exception as error:
-            await send_problem(unexpected_problem("POST", scope["path"], error), scope, receive, send)
             metrics.answered(500, perf_counter() - start)
+            await send_problem(unexpected_problem("POST", scope["path"], error), scope, receive, send)
             return
+        # Before it is sent: who has the answer finds it counted, even if this process is killed meanwhile.
+        metrics.answered(200, perf_counter() - start)
         length = (b"content-length", b"%d" % len(body))
         await send({"type": "http.response.start", "status": 200, "headers": [*answered, length]})
         await send({"type": "http.response.body", "body": body})
-        metrics.answered(200, perf_counter() - start)
 
     def _check(self, headers: Mapping[bytes, bytes]) -> None:
         """Refuse what no endpoint takes.

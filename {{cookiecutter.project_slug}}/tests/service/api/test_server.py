@@ -266,6 +266,7 @@ def test_sighup_brings_the_current_model_and_never_a_worse_one(project: Path) ->
         assert "golden.json" in process.communicate(timeout=20)[1]
 
 
+@pytest.mark.slow
 def test_workers_share_the_model_in_memory_unless_they_may_not(
     tmp_path: Path, house_hooks: Hooks, project: Path
 ) -> None:
@@ -285,6 +286,7 @@ def test_workers_share_the_model_in_memory_unless_they_may_not(
     assert used["true"] < used["false"] - 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WORK)
 def test_probes_do_not_wait_for_a_slow_model(
     project: Path, house_hooks: Hooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -118,6 +118,7 @@ def outcome(read: Any, *arguments: Any) -> str:
 many = examples(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.slow
 @many
 @given(tensors(1))
 def test_a_plain_row_is_what_the_general_way_makes_of_its_tensors(case: tuple[list[dict[str, Any]], list[Any]]) -> None:
@@ -168,6 +169,7 @@ def check_columns(reader: RowReader, tensors: list[Tensor], binaries: list[bytes
     assert found_in(rows) == wanted
 
 
+@pytest.mark.slow
 @many
 @given(st.integers(0, 4).flatmap(tensors))
 def test_columns_of_json_are_accepted_and_refused_as_rows_are_with_the_same_words(
@@ -231,6 +233,7 @@ def as_meant(value: Any, kind: str) -> Any:
     return float(value) if kind == "float" and type(value) is int else value
 
 
+@pytest.mark.slow
 @many
 @given(binary_tensors())
 def test_columns_of_bytes_are_accepted_and_refused_as_rows_are_with_the_same_words(

@@ -159,6 +159,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("truth_and_chance")
 def test_the_service_answers_what_another_process_computed(client: TestClient, settings: Settings) -> None:
     answer = client.get("/monitoring/performance", params={"window": "7d"})

@@ -69,6 +69,7 @@ def post(url: str, content: Any) -> Any:
         return json.load(response)
 
 
+@pytest.mark.slow
 def test_from_predictions_to_what_they_were_worth(project: Path, environment: dict[str, str], tmp_path: Path) -> None:
     with serving(project, environment) as address:
         ids = []
@@ -104,6 +105,7 @@ def test_from_predictions_to_what_they_were_worth(project: Path, environment: di
     assert pruned == "Deleted 20 predictions and 11 feedbacks"
 
 
+@pytest.mark.slow
 def test_a_record_and_a_feedback_by_one_command_each_while_no_service_runs(
     project: Path, environment: dict[str, str]
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_record_and_a_feedback_by_one_command_each_while_no_service_runs(
     assert service(project, environment, "records", "show", "--count", "9").count('"prediction_id"') == 3
 
 
+@pytest.mark.slow
 def test_postgresql_stopped_and_started_under_load_has_every_answer_once(
     project: Path, postgresql: Any, environment: dict[str, str]
 ) -> None:
@@ -173,6 +176,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_said(project: Path, environment: dict[str, str]) -> None:
     assert "records.retention_days" in service(project, environment, "records", "prune", status=1)
     assert "is not a whole number and s, m" in service(

@@ -52,6 +52,7 @@ def test_no_alarm_where_nothing_has_changed(trained: int, rows: int) -> None:
     assert alarms <= SETTINGS.false_alarm_rate * WINDOWS
 
 
+@pytest.mark.slow
 def test_limits_without_a_setting_on_top_hold_their_rate(reference: Reference) -> None:
     # Next to nothing matters here, so that only the noise stands between chance and an alarm.
     settings = MonitoringSettings(

@@ -148,6 +148,7 @@ def test_the_service_shows_drift_as_metrics(client: TestClient) -> None:
     assert f"drift_rows {ROWS}.0" in text
 
 
+@pytest.mark.slow
 def test_asking_for_metrics_has_the_drift_computed(client: TestClient) -> None:
     deadline = time.monotonic() + 60
     while "drift_rows" not in client.get("/metrics").text:

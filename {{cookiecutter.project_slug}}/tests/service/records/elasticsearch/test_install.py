@@ -135,6 +135,7 @@ def test_one_command_installs_what_render_writes_and_can_be_repeated(stack: Stac
     assert stack.requests.index("PUT /_ilm/policy/estate") < stack.requests.index("PUT /_index_template/estate")
 
 
+@pytest.mark.slow
 def test_credentials_come_from_the_environment_only(stack: Stack, project: Path) -> None:
     stack.password = PASSWORD
     command = ["install", "--elasticsearch", stack.url]
@@ -152,6 +153,7 @@ def test_credentials_come_from_the_environment_only(stack: Stack, project: Path)
     assert (code, "only one is set" in output) == (1, True)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_said_in_a_sentence(stack: Stack, project: Path) -> None:
     command = ["install", "--elasticsearch", stack.url, "--kibana", stack.url]
     code, output = service(project, "install")

@@ -84,6 +84,7 @@ def write_segment(folder: Path, ids: list[str]) -> None:
     segment.close()
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_to_a_wrong_key_a_dead_shipper_and_a_receiver_that_fails(
     service: Service, receiver: Receiver, tmp_path: Path
 ) -> None:
