@@ -177,6 +177,7 @@ SYSTEMS = (
     *LIMITS,
     NAIVE,
     OUR_SERVICE,
+    *OUR_VARIANTS,
     MLSERVER,
     replace(
         MLSERVER,
