@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from service.inference.predictor import Answer, Predictor, predict_each
 from service.inference.problems import caller_gone, timed_out, too_many_requests
-from service.inference.served_model import Row, ServedModel
+from service.inference.row_answers import Asked, RowAnswer
+from service.inference.served_model import ServedModel
 
 MAX_ROWS = 1024
 """Rows in one call; more would make the first of them wait for the last."""
@@ -22,12 +23,13 @@ SWITCH_SECONDS = 0.0005
 """Time that a thread keeps the interpreter while the event loop waits for it: of Python's 5 ms, a probe would wait for
 several in a row while a model computes in Python."""
 Result = TypeVar("Result")
+Finish = Callable[[Sequence[Asked], Sequence[Answer | Exception]], Sequence[RowAnswer | Exception]]
 
 
 @dataclass(slots=True)
 class _Waiting:
-    row: Row
-    future: "asyncio.Future[Answer | Exception]"
+    asked: Asked
+    future: "asyncio.Future[RowAnswer | Exception]"
     deadline: float
     is_gone: Callable[[], bool]
 
@@ -37,12 +39,14 @@ class MicroBatcher:
 
     Args:
         served: the model.
+        finish: makes the answers that are told of those that the model gave in one call, on the event loop.
         max_waiting: rows that may wait; one more is refused.
         timeout: seconds after which a row that still waits is not computed any more.
     """
 
-    def __init__(self, served: ServedModel, max_waiting: int, timeout: float) -> None:
+    def __init__(self, served: ServedModel, finish: Finish, max_waiting: int, timeout: float) -> None:
         self.served = served
+        self._finish = finish
         self._predictor: Predictor = served.predictor
         self._max_waiting = max_waiting
         self._timeout = timeout
@@ -52,11 +56,11 @@ class MicroBatcher:
         if not served.is_fast:
             sys.setswitchinterval(SWITCH_SECONDS)
 
-    def submit(self, row: Row, is_gone: Callable[[], bool]) -> "asyncio.Future[Answer | Exception]":
+    def submit(self, asked: Asked, is_gone: Callable[[], bool]) -> "asyncio.Future[RowAnswer | Exception]":
         """Put a row into the next call; what it raises for this row comes as the future's result.
 
         Args:
-            row: validated by the model's own rules.
+            asked: a row, validated by the model's own rules.
             is_gone: whether the caller has hung up; its row is not computed then.
 
         Raises:
@@ -65,8 +69,8 @@ class MicroBatcher:
         if len(self._waiting) >= self._max_waiting:
             raise too_many_requests(self._max_waiting)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer | Exception] = loop.create_future()
-        self._waiting.append(_Waiting(row, future, loop.time() + self._timeout, is_gone))
+        future: asyncio.Future[RowAnswer | Exception] = loop.create_future()
+        self._waiting.append(_Waiting(asked, future, loop.time() + self._timeout, is_gone))
         if len(self._waiting) == 1 and not self._busy:
             loop.call_soon(self._flush)
         return future
@@ -89,9 +93,9 @@ class MicroBatcher:
         elif batch:
             self._busy = True
             done = asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
-            done.add_done_callback(lambda finished: self._finish(batch, finished.result()))
+            done.add_done_callback(lambda finished: self._end(batch, finished.result()))
 
-    def _finish(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
+    def _end(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
         self._busy = False
         self._settle(batch, answers)
         self._flush_again()
@@ -117,10 +121,16 @@ class MicroBatcher:
     def _answers(self, batch: Sequence[_Waiting]) -> list[Answer | Exception]:
         if not batch:
             return []
-        return predict_each(self._predictor, self.served.columns([item.row for item in batch]))
+        return predict_each(self._predictor, self.served.columns([item.asked.row for item in batch]))
 
-    @staticmethod
-    def _settle(batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
-        for item, answer in zip(batch, answers, strict=True):
+    def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
+        if not batch:
+            return
+        told: Sequence[RowAnswer | Exception]
+        try:
+            told = self._finish([item.asked for item in batch], answers)
+        except Exception as error:
+            told = [error] * len(batch)
+        for item, answer in zip(batch, told, strict=True):
             if not item.future.done():
                 item.future.set_result(answer)

@@ -17,9 +17,10 @@ from service.inference.bulk_formats import JSON, BulkFormat
 from service.inference.feedback import FeedbackDesk, nothing_recorded
 from service.inference.predictor import Predictions, predict_columns
 from service.inference.problems import Problem, model_failed, record_not_stored, refused_by_model
+from service.inference.row_answers import Asked, RowAnswer
 from service.inference.rows import RowReader, Rows
 from service.inference.served_model import Row, ServedModel
-from service.inference.serving import Keep, RowAnswer, Serving, go_on_without, kept, provenance_of
+from service.inference.serving import Keep, Serving, kept, provenance_of
 from service.inference.stamps import Stamps
 from service.records.recorder import Call, Recorder
 from service.records.syncing import NotStored
@@ -60,7 +61,7 @@ class Core:
     def serve(self, served: ServedModel) -> None:
         """Answer with this model from now on."""
         self.served = served
-        self._serving = Serving.of(served, self._limits, self._recorder)
+        self._serving = Serving.of(served, self._limits, self._recorder, self._stamps, self._observe)
 
     def check(self) -> None:
         """See that predictions can be answered at the moment.
@@ -134,7 +135,7 @@ class Core:
         rows = await batcher.run(partial(sent.read, reader, body))
         time = self._stamps.now()
         provenance = {**provenance_of(served), "timestamp": time}
-        may_skip = self._recorder is not None and self._recorder.may_skip
+        may_skip = self._recorder is not None and self._recorder.is_lenient
         heading = heading_of(served, rows, provenance, has_logged=may_skip)
         keep = None if records is None else partial(records.keep_rows, Call("batch", started, time))
         answer = partial(self._answer_piece, served, keep, len(rows))
@@ -227,24 +228,17 @@ class Core:
         Raises:
             Problem: the model cannot answer it, or the answer cannot be recorded.
         """
-        served, batcher, _, records, _ = serving
-        answered = await batcher.submit(row, is_gone)
-        if isinstance(answered, Exception):
-            raise _problem(served, answered)
-        value, listed = answered
-        probabilities = None if listed is None else dict(zip(served.schema.classes, listed, strict=True))
-        prediction_id, time = self._stamps.new_id(), self._stamps.now()
-        is_logged = True
-        if records is not None:
-            call = Call(route, started, time)
+        answer = await serving.batcher.submit(Asked(row, route, started), is_gone)
+        if isinstance(answer, Exception):
+            raise _problem(serving.served, answer)
+        if answer.stored is not None and serving.records is not None:
             try:
-                stored = records.keep_row(call, prediction_id, row.entity_id, row.values, value, probabilities)
-                if stored is not None:
-                    await stored
+                await answer.stored
             except NotStored as failed:
-                is_logged = go_on_without(records, failed)
-        self._observe(served, [value])
-        return RowAnswer(value, probabilities, prediction_id, time, is_logged)
+                if not serving.records.may_skip(1):
+                    raise record_not_stored(failed.reason) from None
+                return answer._replace(is_logged=False)
+        return answer
 
     def _observe(self, served: ServedModel, values: Sequence[str | float]) -> None:
         for observer in self._observers:

@@ -11,8 +11,10 @@ from service.features.columns import Columns
 from service.inference.answers import Answers
 from service.inference.batching import MicroBatcher
 from service.inference.problems import record_not_stored
+from service.inference.row_answers import Observe, RowAnswers
 from service.inference.rows import EntityIds, RowReader
-from service.inference.served_model import Row, ServedModel
+from service.inference.served_model import ServedModel
+from service.inference.stamps import Stamps
 from service.records.recorder import ModelRecorder, Recorder
 from service.records.syncing import NotStored
 from service.settings import ApiSettings
@@ -30,30 +32,18 @@ class Serving(NamedTuple):
     """What every answer ends with, up to the time."""
 
     @classmethod
-    def of(cls, served: ServedModel, limits: ApiSettings, recorder: Recorder | None) -> "Serving":
+    def of(
+        cls, served: ServedModel, limits: ApiSettings, recorder: Recorder | None, stamps: Stamps, observe: Observe
+    ) -> "Serving":
         """A model with all that is made for it once."""
         manifest, schema = served.manifest, served.schema
         records = None
         if recorder is not None:
             records = ModelRecorder(recorder, schema.spec, schema.classes, manifest.version, manifest.id)
-        batcher = MicroBatcher(served, limits.max_concurrency, limits.timeout_seconds)
+        finish = RowAnswers(served, records, stamps, observe).of
+        batcher = MicroBatcher(served, finish, limits.max_concurrency, limits.timeout_seconds)
         provenance = b"," + orjson.dumps(provenance_of(served))[1:-1] + b',"timestamp":'
         return cls(served, batcher, RowReader(served, limits.max_batch_rows), records, provenance)
-
-
-class RowAnswer(NamedTuple):
-    """The answer to one row."""
-
-    value: str | float
-    probabilities: dict[str, float] | None
-    prediction_id: str
-    time: str
-    is_logged: bool
-
-    def alone(self, row: Row) -> Answers:
-        """As the answers to many rows."""
-        probabilities = None if self.probabilities is None else np.asarray([[*self.probabilities.values()]])
-        return Answers([self.value], probabilities, {}, [self.prediction_id], [row.entity_id], self.is_logged)
 
 
 Keep = Callable[[Sequence[str], EntityIds, Columns, Sequence[str | float], NDArray[np.float64] | None], bool]
@@ -71,19 +61,6 @@ def kept(keep: Keep, columns: Columns, answers: Answers) -> bool:
         return keep(ids, answers.entity_ids, columns, values, answers.probabilities)
     except NotStored as failed:
         raise record_not_stored(failed.reason) from None
-
-
-def go_on_without(records: ModelRecorder, failed: NotStored) -> bool:
-    """Answer a prediction whose record could not be stored; False, since it is not.
-
-    Raises:
-        Problem: it may not be answered.
-    """
-    try:
-        records.skip(failed, 1)
-    except NotStored:
-        raise record_not_stored(failed.reason) from None
-    return False
 
 
 def provenance_of(served: ServedModel) -> dict[str, str]:

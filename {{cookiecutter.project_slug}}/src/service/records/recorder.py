@@ -23,7 +23,7 @@ Values = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class Call(NamedTuple):
-    """A request whose predictions are recorded."""
+    """A request for many rows, whose predictions are recorded."""
 
     route: str
     """How it asked: `predict`, `batch`, `infer`, `job`."""
@@ -31,11 +31,6 @@ class Call(NamedTuple):
     """When it came, by `perf_counter`."""
     time: str
     """When it is answered: ISO 8601, UTC."""
-
-    def start(self, starts: Mapping[str, bytes]) -> bytes:
-        """The start of a line, up to what is told of single rows."""
-        latency = (perf_counter() - self.started) * 1000
-        return b'%b"time":"%b","latency_ms":%.3f,' % (starts[self.route], self.time.encode(), latency)
 
 
 class Recorder:
@@ -53,7 +48,7 @@ class Recorder:
         self.journal = journal
         self.settings = settings
         self.on_unlogged = on_unlogged
-        self.may_skip = settings.when_full == "serve_unlogged"
+        self.is_lenient = settings.when_full == "serve_unlogged"
         """Whether predictions are answered without a record when none can be stored."""
 
     def check(self) -> None:
@@ -62,18 +57,14 @@ class Recorder:
         Raises:
             NotStored: records cannot be stored, and without them nothing is answered.
         """
-        if self.journal.full is not None and not self.may_skip:
+        if self.journal.full is not None and not self.is_lenient:
             raise NotStored(self.journal.full)
 
-    def skip(self, failed: NotStored, count: int) -> None:
-        """Go on without records of some predictions.
-
-        Raises:
-            NotStored: that is not allowed.
-        """
-        if not self.may_skip:
-            raise failed
-        self.on_unlogged(count)
+    def may_skip(self, count: int) -> bool:
+        """Whether some predictions may be given without a record; they are counted then."""
+        if self.is_lenient:
+            self.on_unlogged(count)
+        return self.is_lenient
 
 
 class ModelRecorder:
@@ -90,7 +81,7 @@ class ModelRecorder:
     def __init__(
         self, recorder: Recorder, spec: FeatureSpec, classes: Sequence[str], version: str, model_id: str
     ) -> None:
-        self.skip = recorder.skip
+        self.may_skip = recorder.may_skip
         self._append = recorder.journal.append
         settings = recorder.settings
         self._classes = list(classes)
@@ -106,30 +97,28 @@ class ModelRecorder:
         self._row_starts = _Starts(lambda route: call_start(version, model_id, route, names))
         self._call_starts = _Starts(lambda route: call_start(version, model_id, route))
 
-    def keep_row(
+    def line(
         self,
-        call: Call,
+        route: str,
+        time: bytes,
+        latency_ms: float,
         prediction_id: str,
         entity_id: str | int | None,
         values: Mapping[str, Any],
         prediction: str | float,
         probabilities: Mapping[str, float] | None,
-    ) -> Sync | None:
-        """Record one prediction before it is answered; where that fails, `skip` tells whether it may be answered.
+    ) -> bytes:
+        """The record of one prediction.
 
         Args:
-            call: that is answered.
+            route: how it was asked for.
+            time: when it is answered: ISO 8601, UTC.
+            latency_ms: since the request came.
             prediction_id: UUID.
             entity_id: of the row.
             values: by field of the request model.
             prediction: the class, or the number.
             probabilities: by class.
-
-        Returns:
-            What to await before it is answered, if anything.
-
-        Raises:
-            NotStored: it cannot be recorded.
         """
         inputs = self._inputs_of(values)
         if self._hashed:
@@ -137,8 +126,19 @@ class ModelRecorder:
         if self._n_best is not None and probabilities is not None:
             likeliest = sorted(probabilities, key=probabilities.__getitem__, reverse=True)[: self._n_best]
             probabilities = {name: probabilities[name] for name in likeliest}
-        start = call.start(self._row_starts)
-        return self._append(row_line(start, prediction_id, entity_id, inputs, prediction, probabilities))
+        call = _call(self._row_starts[route], time, latency_ms)
+        return row_line(call, prediction_id, entity_id, inputs, prediction, probabilities)
+
+    def keep(self, lines: Sequence[bytes]) -> Sync | None:
+        """Record predictions, all or none of them, by their lines.
+
+        Returns:
+            What to await before they are answered, if anything.
+
+        Raises:
+            NotStored: they cannot be recorded; `may_skip` tells whether they may be answered.
+        """
+        return self._append(b"".join(lines), len(lines))
 
     def keep_rows(
         self,
@@ -166,7 +166,7 @@ class ModelRecorder:
             NotStored: they cannot be, and may not be answered.
         """
         line = prediction_line(
-            call.start(self._call_starts),
+            _call(self._call_starts[call.route], call.time.encode(), (perf_counter() - call.started) * 1000),
             prediction_ids,
             entity_ids if any(entity_id is not None for entity_id in entity_ids) else None,
             {feature.name: self._column(feature, columns[feature.name]) for feature in self._features},
@@ -177,8 +177,9 @@ class ModelRecorder:
             stored = self._append(line, len(predictions))
             if stored is not None:
                 stored.wait()
-        except NotStored as failed:
-            self.skip(failed, len(predictions))
+        except NotStored:
+            if not self.may_skip(len(predictions)):
+                raise
             return False
         return True
 
@@ -236,6 +237,11 @@ class _Starts(dict[str, bytes]):
     def __missing__(self, route: str) -> bytes:
         start = self[route] = self._make(route)
         return start
+
+
+def _call(start: bytes, time: bytes, latency_ms: float) -> bytes:
+    """The start of a line, up to what is told of single rows."""
+    return b'%b"time":"%b","latency_ms":%.3f,' % (start, time, latency_ms)
 
 
 def _getter(fields: Sequence[str]) -> Values:

@@ -18,7 +18,9 @@ from service.features.examples import example_rows
 from service.inference.batching import MicroBatcher
 from service.inference.predictor import Predictions
 from service.inference.problems import Problem
-from service.inference.served_model import Row, ServedModel
+from service.inference.row_answers import Asked, RowAnswers
+from service.inference.served_model import ServedModel
+from service.inference.stamps import Stamps
 from service.settings import Settings, load_settings
 
 OWN = ("prediction_id", "timestamp")
@@ -180,9 +182,15 @@ def recorded(served: ServedModel) -> ServedModel:
     return copy
 
 
-def row_of(served: ServedModel) -> Row:
+def asked(served: ServedModel) -> Asked:
     """A valid row."""
-    return served.row(b'{"floor area": 300, "lift": true}')
+    return Asked(served.row(b'{"floor area": 300, "lift": true}'), "predict", 0.0)
+
+
+def batcher_of(served: ServedModel, max_waiting: int = 100, timeout: float = 5) -> MicroBatcher:
+    """A batcher of a model, whose answers are not recorded."""
+    answers = RowAnswers(served, None, Stamps(), lambda served, values: None)
+    return MicroBatcher(served, answers.of, max_waiting, timeout)
 
 
 def calls(served: ServedModel) -> list[int]:
@@ -201,11 +209,11 @@ def test_rows_that_are_ready_together_share_a_call_and_a_lone_row_never_waits(
     recorded: ServedModel, is_fast: bool
 ) -> None:
     recorded.is_fast = is_fast
-    batcher = MicroBatcher(recorded, max_waiting=100, timeout=5)
+    batcher = batcher_of(recorded)
 
     async def work() -> None:
-        await batcher.submit(row_of(recorded), present)
-        await asyncio.gather(*(batcher.submit(row_of(recorded), present) for _ in range(30)))
+        await batcher.submit(asked(recorded), present)
+        await asyncio.gather(*(batcher.submit(asked(recorded), present) for _ in range(30)))
 
     asyncio.run(work())
     assert calls(recorded) == [1, 30]
@@ -213,10 +221,10 @@ def test_rows_that_are_ready_together_share_a_call_and_a_lone_row_never_waits(
 
 def test_rows_of_callers_that_are_gone_or_have_waited_too_long_are_not_computed(recorded: ServedModel) -> None:
     async def work() -> list[Any]:
-        late = MicroBatcher(recorded, max_waiting=100, timeout=-1)
-        batcher = MicroBatcher(recorded, max_waiting=100, timeout=5)
-        waiting = [late.submit(row_of(recorded), present), batcher.submit(row_of(recorded), lambda: True)]
-        return list(await asyncio.gather(*waiting, batcher.submit(row_of(recorded), present)))
+        late = batcher_of(recorded, timeout=-1)
+        batcher = batcher_of(recorded)
+        waiting = [late.submit(asked(recorded), present), batcher.submit(asked(recorded), lambda: True)]
+        return list(await asyncio.gather(*waiting, batcher.submit(asked(recorded), present)))
 
     answers = asyncio.run(work())
     assert [answer.status for answer in answers if isinstance(answer, Problem)] == [503, 499]
@@ -225,11 +233,11 @@ def test_rows_of_callers_that_are_gone_or_have_waited_too_long_are_not_computed(
 
 def test_a_queue_that_is_full_refuses_with_429(recorded: ServedModel) -> None:
     async def work() -> None:
-        batcher = MicroBatcher(recorded, max_waiting=2, timeout=5)
+        batcher = batcher_of(recorded, max_waiting=2)
         for _ in range(2):
-            batcher.submit(row_of(recorded), present)
+            batcher.submit(asked(recorded), present)
         with pytest.raises(Problem) as caught:
-            batcher.submit(row_of(recorded), present)
+            batcher.submit(asked(recorded), present)
         assert (caught.value.status, caught.value.headers) == (429, {"retry-after": "1"})
 
     asyncio.run(work())

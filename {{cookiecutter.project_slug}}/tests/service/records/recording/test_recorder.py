@@ -55,7 +55,7 @@ def keep_both(
 ) -> None:
     """Record a row alone, and the same row as a table."""
     named = dict(zip(CLASSES, probabilities, strict=True))
-    records.keep_row(CALL, "id1", "h1", row, "yes", named)
+    records.keep([records.line("predict", CALL.time.encode(), 0.5, "id1", "h1", row, "yes", named)])
     columns = {
         "floor area": np.asarray([row["f0"]]),
         "rooms": np.asarray([math.nan if row["f1"] is None else row["f1"]], dtype=np.float64),
@@ -75,8 +75,10 @@ def test_a_row_and_a_table_of_it_make_the_same_record(recorders: Made, tmp_path:
     assert (one.route, one.time) == ("predict", CALL.time)
 
 
-def test_the_latency_is_the_time_since_the_request_came(recorders: Made, tmp_path: Path, read: Any) -> None:
-    recorders().keep_row(Call("predict", perf_counter() - 2.5, CALL.time), "id1", None, ROW, "yes", None)
+def test_the_latency_of_a_call_is_the_time_since_it_came(recorders: Made, tmp_path: Path, read: Any) -> None:
+    columns: dict[str, list[Any]] = {"floor area": [1.0], "rooms": [None]}
+    call = Call("batch", perf_counter() - 2.5, CALL.time)
+    recorders().keep_rows(call, ["id1"], [None], columns, ["yes"], None)
     [record] = read(tmp_path)
     assert 2500 <= record.latency_ms < 10_000
     assert record.entity_id is record.probabilities is None
