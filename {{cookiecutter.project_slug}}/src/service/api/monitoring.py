@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from anyio import to_thread
@@ -11,8 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.inference.problems import Problem
-from service.monitoring.computing import Computation, Computed, Computer, NotComputed, latest
-from service.records.period import period
+from service.monitoring.computing import RETRY_SECONDS, Computation, Computed, Computer, NotComputed, TooMany, latest
+from service.records.period import FORM, period
 from service.settings import Settings
 
 
@@ -51,7 +52,7 @@ class Monitoring:
         """A result that is at most `monitoring.refresh_seconds` old.
 
         Raises:
-            Problem: nothing is recorded in a database, or it could not be computed.
+            Problem: nothing is recorded in a database, it could not be computed, or too much is to be.
         """
         if not self.has_records:
             raise no_records()
@@ -59,6 +60,8 @@ class Monitoring:
             return await self._computer.computed(computation)
         except NotComputed:
             raise not_computed() from None
+        except TooMany:
+            raise too_many_computations() from None
 
     async def exposition(self) -> bytes:
         """The metrics of the latest results."""
@@ -91,11 +94,13 @@ class _Latest(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, and how old they are."""
-        ages = GaugeMetricFamily("monitoring_age_seconds", "Age of what is shown.", labels=["name"])
+        ages = GaugeMetricFamily(
+            "monitoring_age_seconds", "Age of what is shown; infinite while nothing is.", labels=["name"]
+        )
         for watched in self._watched:
             known = self._known.get(watched.computation.name)
+            ages.add_metric([watched.computation.name], inf if known is None else known.age)
             if known is not None:
-                ages.add_metric([watched.computation.name], known.age)
                 yield from watched.families(known.result)
         yield ages
 
@@ -117,8 +122,8 @@ def seconds_of(window: str | None, settings: Settings) -> float:
         return settings.monitoring.window_hours * 3600
     try:
         return period(window).total_seconds()
-    except ValueError as error:
-        raise Problem(422, "invalid-request", "The request is not valid", f"window: {error}") from None
+    except ValueError:
+        raise Problem(422, "invalid-request", "The request is not valid", f"window must be {FORM}") from None
 
 
 def no_records() -> Problem:
@@ -130,4 +135,10 @@ def no_records() -> Problem:
 def not_computed() -> Problem:
     """What the process that computes could not do."""
     detail = "It could not be computed from the database of predictions; the service's log says why."
-    return Problem(503, "not-computed", "Not computed", detail, headers={"retry-after": "30"})
+    return Problem(503, "not-computed", "Not computed", detail, headers={"retry-after": str(RETRY_SECONDS)})
+
+
+def too_many_computations() -> Problem:
+    """More questions than can be answered soon."""
+    detail = "Other results are being computed: try again in some seconds."
+    return Problem(429, "too-many-requests", "Too many requests", detail, headers={"retry-after": "10"})

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import orjson
@@ -33,10 +34,18 @@ NICENESS = 10
 KEPT_SECONDS = 24 * 3600
 """Age at which results that nobody has asked for again are deleted."""
 LOCK = "computing.lock"
+MOST_WAITING = 8
+"""Results that may be waited for at once: each holds a request in work, of which predictions need some."""
+RETRY_SECONDS = 30
+"""After a failure, before it is tried again: a process that fails costs as much as one that does not."""
 
 
 class NotComputed(Exception):
     """The process that computes has failed; the log has what it said."""
+
+
+class TooMany(Exception):
+    """Others are waited for already."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ def latest(settings: Settings, computation: Computation) -> Computed | None:
     try:
         document = orjson.loads(computation.file(settings).read_bytes())
         return Computed(document["result"], datetime.fromisoformat(document["at"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, orjson.JSONDecodeError):  # none yet, or one that a power loss has halved
         return None
 
 
@@ -91,25 +100,38 @@ class Computer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tasks: dict[Path, asyncio.Task[Computed]] = {}
+        self._failed: dict[Path, float] = {}
+        """When results could not be computed, as far as that is no longer ago than `RETRY_SECONDS`."""
         self._one_at_a_time = asyncio.Lock()
 
     async def computed(self, computation: Computation) -> Computed:
         """A result that is fresh: known, or computed now.
 
         Raises:
-            NotComputed: it could not be.
+            NotComputed: it could not be, now or a moment ago.
+            TooMany: others are to be computed first.
         """
         known = fresh(self._settings, computation)
         if known is not None:
             return known
         # Shielded: who hangs up does not take the result from others who wait for it.
-        return await asyncio.shield(self.begin(computation))
+        return await asyncio.shield(self._begun(computation))
 
-    def begin(self, computation: Computation) -> "asyncio.Task[Computed]":
-        """Compute in the background, if that is not being done already."""
+    def begin(self, computation: Computation) -> None:
+        """Compute in the background, unless that is being done already, or would hardly succeed."""
+        with suppress(NotComputed, TooMany):
+            self._begun(computation)
+
+    def _begun(self, computation: Computation) -> "asyncio.Task[Computed]":
         file = computation.file(self._settings)
         task = self._tasks.get(file)
         if task is None:
+            now = monotonic()
+            self._failed = {each: at for each, at in self._failed.items() if now - at < RETRY_SECONDS}
+            if file in self._failed:
+                raise NotComputed(computation.name)
+            if len(self._tasks) >= MOST_WAITING:
+                raise TooMany
             task = self._tasks[file] = asyncio.get_running_loop().create_task(self._compute(computation))
             task.add_done_callback(lambda done: self._forget(file, done))
         return task
@@ -123,8 +145,9 @@ class Computer:
 
     def _forget(self, file: Path, done: "asyncio.Task[Computed]") -> None:
         self._tasks.pop(file, None)
-        if not done.cancelled():
-            done.exception()  # looked at: nobody may be waiting, and it is in the log already
+        # The exception is looked at, since nobody else may wait for it; it is in the log already.
+        if not done.cancelled() and done.exception() is not None:
+            self._failed[file] = monotonic()
 
     async def _compute(self, computation: Computation) -> Computed:
         async with self._one_at_a_time:

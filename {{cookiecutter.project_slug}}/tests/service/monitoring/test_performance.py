@@ -1,9 +1,11 @@
 """Live performance is what training's evaluation says of the same rows, and the serving process never computes it."""
 
+import fcntl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from service.api.app import create_app
 from service.artefact.reading import read_manifest
 from service.artefact.store import ArtefactStore
 from service.evaluation import ClassificationDetails, evaluate_classification, evaluate_regression
+from service.monitoring.computing import LOCK
 from service.monitoring.performance import measure
 from service.monitoring.performance_result import ModelPerformance, Performance
 from service.records.record import FeedbackRecord, PredictionRecord, Record
@@ -212,6 +215,34 @@ def test_what_cannot_be_computed_is_503_and_in_the_log(
     answer = client.get("/monitoring/performance")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem-type:not-computed")
     assert "file is not a database" in caplog.text
+    caplog.clear()
+    assert client.get("/monitoring/performance").status_code == 503
+    assert 'monitoring_age_seconds{name="performance"} +Inf' in client.get("/metrics").text
+    assert "performance could not be computed" not in caplog.text  # it is not tried again at once, whoever asks
+
+
+def test_a_result_that_a_power_loss_has_halved_is_computed_again(client: TestClient, settings: Settings) -> None:
+    answer = client.get("/monitoring/performance", params={"window": "7d"})
+    (kept,) = settings.monitoring_directory.glob("performance-*.json")
+    kept.write_bytes(kept.read_bytes()[:40])
+    again = client.get("/monitoring/performance", params={"window": "7d"})
+    assert (again.status_code, again.json()["models"]) == (200, answer.json()["models"])
+
+
+def test_questions_beyond_a_few_are_not_waited_for(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.monitoring.computing.MOST_WAITING", 1)
+    settings.monitoring_directory.mkdir(parents=True, exist_ok=True)
+    with (settings.monitoring_directory / LOCK).open("w") as lock, ThreadPoolExecutor(2) as callers:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that the one that is computed first is not done
+        windows = ("1h", "2h")
+        asked = [callers.submit(client.get, "/monitoring/performance", params={"window": one}) for one in windows]
+        done, _ = wait(asked, return_when=FIRST_COMPLETED)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    (refused,) = (one.result() for one in done)
+    assert (refused.status_code, refused.json()["type"]) == (429, "urn:problem-type:too-many-requests")
+    assert sorted(one.result().status_code for one in asked) == [200, 429]
 
 
 def test_serving_imports_nothing_that_computes() -> None:
