@@ -1,5 +1,6 @@
 """Writing records, with as little work in this process as can be: it shares the machine with predictions."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ FEEDBACK = """
 INSERT INTO feedback (feedback_id, prediction_id, label, value, observed_at, source, received_at)
 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 ISO_LENGTH = len("2026-01-31T12:00:00.000+00:00")
 
 
@@ -54,13 +56,20 @@ def insert(connection: Connection, records: Sequence[Record]) -> None:
     feedback = [record for record in records if isinstance(record, FeedbackRecord)]
     is_postgresql = connection.dialect.name == "postgresql"
     if predictions and is_postgresql:
-        connection.exec_driver_sql(PREDICTIONS_OF_JSON, (orjson.dumps(predictions).decode(),))
+        connection.exec_driver_sql(PREDICTIONS_OF_JSON, (_json(predictions),))
     elif predictions:
         connection.exec_driver_sql(PREDICTIONS, [_prediction_row(record) for record in predictions])
     if feedback and is_postgresql:
-        connection.exec_driver_sql(FEEDBACK_OF_JSON, (orjson.dumps(feedback).decode(),))
+        connection.exec_driver_sql(FEEDBACK_OF_JSON, (_json(feedback),))
     elif feedback:
         connection.exec_driver_sql(FEEDBACK, [_feedback_row(record) for record in feedback])
+
+
+def _json(records: Sequence[Record]) -> str:
+    """A document that PostgreSQL takes: its text has no NUL, for which U+FFFD stands there."""
+    text = orjson.dumps(records).decode()
+    # An even number of backslashes before it are characters of the text, and this one begins an escape.
+    return NUL.sub(r"\1\\ufffd", text) if r"\u0000" in text else text
 
 
 def _prediction_row(record: PredictionRecord) -> tuple[Any, ...]:
