@@ -20,6 +20,7 @@ BEFORE = ("prediction_id", "time", "model_version", "entity_id")
 AFTER = ("prediction", "label", "observed_at", "received_at", "source")
 """Columns of every file, before and after the features."""
 MOMENTS = frozenset({"time", "observed_at", "received_at"})
+FLOATING = frozenset({"float", "vector"})
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,22 @@ def export_records(store: RecordStore, selection: Selection, schema: ModelSchema
             while piece := [_row(record, told, inputs) for record, told in islice(answered, PIECE)]:
                 write(piece)
                 rows += len(piece)
-        path.touch()  # a file that nothing was written to
     return Exported(rows)
 
 
 @contextmanager
 def appearing(target: Path) -> Iterator[Path]:
-    """Where to write a file that appears once it is complete."""
+    """Where to write a file that appears once it is complete; its folder is made.
+
+    Raises:
+        InputFileError: it cannot be written.
+    """
     temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise InputFileError(Fault(f"cannot be written: {error.strerror}", str(target))) from None
     try:
         yield temporary
         temporary.replace(target)
@@ -96,11 +105,21 @@ def _write_parquet(path: Path, schema: ModelSchema, inputs: Mapping[str, str]) -
     types |= {inputs[feature.name]: text if feature.pii else natural_type(feature) for feature in schema.spec.features}
     types |= {name: moment if name in MOMENTS else text for name in AFTER} | {"prediction": answer, "label": answer}
     dated = [name for name, kind in types.items() if pa.types.is_timestamp(kind)]
+    floating = [
+        inputs[feature.name] for feature in schema.spec.features if feature.type in FLOATING and not feature.pii
+    ]
     columns = pa.schema(list(types.items()))
 
     def write(rows: Sequence[dict[str, Any]]) -> None:
         try:
-            parsed = [{**row, **{name: _moment(row[name]) for name in dated}} for row in rows]
+            parsed = [
+                {
+                    **row,
+                    **{name: _moment(row[name]) for name in dated},
+                    **{name: _floats(row[name]) for name in floating},
+                }
+                for row in rows
+            ]
             file.write_table(pa.Table.from_pylist(parsed, schema=columns))
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, TypeError) as error:
             advice = "choose the predictions of one model with --model-version, or write .csv or .jsonl"
@@ -109,6 +128,13 @@ def _write_parquet(path: Path, schema: ModelSchema, inputs: Mapping[str, str]) -
 
     with pq.ParquetWriter(path, columns) as file:
         yield write
+
+
+def _floats(value: Any) -> Any:
+    """A number, or a vector's, as floats: PostgreSQL writes 1e16 as a whole number, and Arrow takes none so large."""
+    if isinstance(value, list):
+        return [float(element) for element in value]
+    return None if value is None else float(value)
 
 
 def _moment(text: str | None) -> datetime | None:

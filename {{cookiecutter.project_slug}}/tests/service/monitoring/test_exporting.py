@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from service.api.app import create_app
 from service.artefact.schema import ModelSchema, TargetColumn
-from service.errors import DatabaseError
+from service.errors import DatabaseError, InputFileError
 from service.features.layout import FrameLayout
 from service.features.spec import FeatureSpec
 from service.inference.served_model import ServedModel
@@ -182,6 +182,26 @@ def test_a_feature_with_the_name_of_another_column_is_told_apart(recording: Sett
     frame = pd.read_parquet(tmp_path / "all.parquet")
     assert frame["inputs.time"].tolist() == [5]
     assert frame["time"].dtype == "datetime64[ms, UTC]"
+
+
+def test_large_numbers_and_whole_ones_are_exported_as_the_floats_that_they_are(
+    recording: Settings, tmp_path: Path
+) -> None:
+    features = [{"name": "a", "type": "float"}, {"name": "b", "type": "vector", "length": 2}]
+    frame = pd.DataFrame({"a": [1.5], "b": [[0.5, 1.5]]})
+    put(recording, {"a": 10**16 + 2, "b": [10**17, 1]}, 1.5, 3.0)  # as PostgreSQL gives 1e16, 1e17 and 1.0
+    file = tmp_path / "not there yet" / "all.parquet"
+    with open_store(recording) as store:
+        export_records(store, ALL, schema_of(features, frame, TargetColumn("float64")), file)
+    exported = pd.read_parquet(file)
+    assert exported["a"].tolist() == [1e16 + 2]
+    assert exported["b"][0].tolist() == [1e17, 1.0]
+
+
+def test_a_file_that_cannot_be_written_is_told(recording: Settings, served: ServedModel, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with open_store(recording) as store, pytest.raises(InputFileError, match="cannot be written"):
+        export_records(store, ALL, served.schema, tmp_path / "file" / "all.csv")
 
 
 def test_without_feedback_there_is_no_labelled_frame(recording: Settings, served: ServedModel) -> None:
