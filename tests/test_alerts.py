@@ -1,4 +1,4 @@
-"""The alerts on records: Prometheus reads them, and they fire when they should and not otherwise."""
+"""The alerts: Prometheus reads them, and they fire when they should and not otherwise."""
 
 import os
 import shutil
@@ -10,8 +10,7 @@ import yaml
 
 from conftest import run
 
-CASES = Path(__file__).with_name("records_alerts.test.yml")
-RULES = "monitoring/alerts/records.yml"
+ALERTS = ("records", "drift")
 
 pytestmark = [
     pytest.mark.t3,
@@ -22,23 +21,27 @@ pytestmark = [
 ]
 
 
-def test_prometheus_takes_the_rules(baked: Callable[[str], Path]) -> None:
-    output = run(["promtool", "check", "rules", RULES], baked("penguins"))
-    assert "SUCCESS: 9 rules found" in output
+def test_all_rules_are_tested_here(baked: Callable[[str], Path]) -> None:
+    assert {path.stem for path in (baked("penguins") / "monitoring/alerts").iterdir()} == set(ALERTS)
 
 
-def test_alerts_fire_when_they_should_and_not_otherwise(baked: Callable[[str], Path], tmp_path: Path) -> None:
-    shutil.copy(baked("penguins") / RULES, tmp_path / "records.yml")
-    rules = yaml.safe_load((tmp_path / "records.yml").read_text())["groups"][0]["rules"]
+@pytest.mark.parametrize("name", ALERTS)
+def test_alerts_fire_when_they_should_and_not_otherwise(
+    baked: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    path = baked("penguins") / f"monitoring/alerts/{name}.yml"
+    rules = yaml.safe_load(path.read_text())["groups"][0]["rules"]
+    assert f"SUCCESS: {len(rules)} rules found" in run(["promtool", "check", "rules", str(path)], tmp_path)
     # What an alert says is for people; which alert it is, and of what, is what is tested here.
     for rule in rules:
         assert len(rule.pop("annotations")["description"].split()) > 20, f"{rule['alert']} does not say what to do"
-    (tmp_path / "records.yml").write_text(yaml.safe_dump({"groups": [{"name": "records", "rules": rules}]}))
-    shutil.copy(CASES, tmp_path / "cases.yml")
+    (tmp_path / f"{name}.yml").write_text(yaml.safe_dump({"groups": [{"name": name, "rules": rules}]}))
+    cases = Path(__file__).with_name(f"{name}_alerts.test.yml")
+    shutil.copy(cases, tmp_path / "cases.yml")
     assert "SUCCESS" in run(["promtool", "test", "rules", "cases.yml"], tmp_path)
     fired = {
         check["alertname"]
-        for case in yaml.safe_load(CASES.read_text())["tests"]
+        for case in yaml.safe_load(cases.read_text())["tests"]
         for check in case["alert_rule_test"]
         if check.get("exp_alerts")
     }

@@ -216,5 +216,5 @@ def _sentence(
 
 def _not_compared(reference: Reference, records: Records) -> dict[str, str]:
     personal = dict.fromkeys(reference.personal, "personal data, of which training keeps no reference")
-    absent = [name for name in reference.features if name not in records.inputs]
+    absent = [name for name in reference.features if name not in records.inputs] if records.count else []
     return {**personal, **dict.fromkeys(absent, "not among the recorded inputs")}

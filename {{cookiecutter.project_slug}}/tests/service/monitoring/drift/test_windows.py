@@ -98,7 +98,9 @@ def test_records_of_other_versions_are_left_out(recorded: Settings) -> None:
 
 def test_a_window_without_records_has_too_few(recorded: Settings) -> None:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    assert drift_of(recorded, long_ago, long_ago + timedelta(days=1)).status == "too_few_rows"
+    report = drift_of(recorded, long_ago, long_ago + timedelta(days=1))
+    assert report.status == "too_few_rows"
+    assert report.not_compared.keys() == {"owner"}  # of the others, nothing is known
 
 
 def test_a_name_to_ignore_that_is_no_feature_is_told(recorded: Settings) -> None:
