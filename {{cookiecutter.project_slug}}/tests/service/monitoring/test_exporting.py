@@ -187,7 +187,7 @@ def test_a_feature_with_the_name_of_another_column_is_told_apart(recording: Sett
 def test_large_numbers_and_whole_ones_are_exported_as_the_floats_that_they_are(
     recording: Settings, tmp_path: Path
 ) -> None:
-    features = [{"name": "a", "type": "float"}, {"name": "b", "type": "vector", "length": 2}]
+    features: list[dict[str, Any]] = [{"name": "a", "type": "float"}, {"name": "b", "type": "vector", "length": 2}]
     frame = pd.DataFrame({"a": [1.5], "b": [[0.5, 1.5]]})
     put(recording, {"a": 10**16 + 2, "b": [10**17, 1]}, 1.5, 3.0)  # as PostgreSQL gives 1e16, 1e17 and 1.0
     file = tmp_path / "not there yet" / "all.parquet"
