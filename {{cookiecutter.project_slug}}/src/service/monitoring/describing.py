@@ -63,7 +63,7 @@ def describe_numbers(values: Floats) -> NumberReference:
         count=len(ordered),
         low=float(ordered[0]),
         high=float(ordered[-1]),
-        std=_std(ordered),
+        std=float(ordered.std()),
         sketch=tuple(_sketch(ordered).tolist()),
         edges=tuple(edges.tolist()),
         counts=tuple(np.bincount(np.searchsorted(edges, ordered), minlength=len(edges) + 1).tolist()),
@@ -143,20 +143,13 @@ def _histogram(ordered: Floats) -> Histogram:
     low, high = float(ordered[int(0.005 * last)]), float(ordered[ceil(0.995 * last)])
     if not high - low > 1e-9 * max(abs(low), abs(high), 1e-300):
         low, high = low - max(1, abs(low)) / 2, high + max(1, abs(high)) / 2
-    place = np.arange(BARS + 1) / BARS
-    edges = low * (1 - place) + high * place  # not low plus a part of the width, which may be infinite
+    edges = np.linspace(low, high, BARS + 1)
     return Histogram(tuple(edges.tolist()), tuple(bar_counts(edges, ordered).tolist()))
 
 
 def bar_counts(edges: Sequence[float] | Floats, values: Floats) -> NDArray[np.intp]:
     """How many values lie in each bar; the outermost bars have those beyond them too."""
     return np.bincount(np.searchsorted(edges[1:-1], values, side="right"), minlength=len(edges) - 1)
-
-
-def _std(values: Floats) -> float:
-    # Scaled, as the square of a very large number is infinite.
-    scale = float(np.abs(values).max()) or 1.0
-    return float((values / scale).std() * scale)
 
 
 def _rounded(values: Floats) -> tuple[float, ...]:

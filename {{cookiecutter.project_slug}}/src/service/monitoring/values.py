@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+LARGEST = 1e150
+"""Beyond it squares are infinite, and one such value in a window would leave nothing to be said of the others."""
 WORD = re.compile(r"[^\W\d_]{2,}")
 """Letters of any script, two or more; numbers are no words, and may well be somebody's."""
 
@@ -24,9 +26,9 @@ def is_missing(value: Any) -> bool:
 
 
 def numbers(values: Sequence[Any]) -> Floats:
-    """Numbers, without those that are infinite."""
+    """Numbers, without those that are infinite, and none beyond `LARGEST`."""
     array = np.asarray(values, dtype=np.float64)
-    return array[np.isfinite(array)]
+    return np.clip(array[np.isfinite(array)], -LARGEST, LARGEST)
 
 
 def moments(values: Sequence[Any]) -> Floats:
@@ -40,14 +42,14 @@ def categories(values: Sequence[Any]) -> list[str]:
 
 
 def vectors(values: Sequence[Any]) -> Floats:
-    """The matrix of the vectors, one in each row."""
-    return np.asarray([np.asarray(value, dtype=np.float64) for value in values])
+    """The matrix of the vectors, one in each row; no element is beyond `LARGEST`."""
+    matrix = np.asarray([np.asarray(value, dtype=np.float64) for value in values])
+    return np.clip(matrix, -LARGEST, LARGEST)
 
 
 def lengths(matrix: Floats) -> Floats:
     """The Euclidean length of each row."""
-    # A length beyond the largest number would be infinite, which JSON has no word for.
-    norms: Floats = np.minimum(np.linalg.norm(matrix, axis=1), np.finfo(np.float64).max)
+    norms: Floats = np.linalg.norm(matrix, axis=1)
     return norms
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -216,3 +217,15 @@ def test_numbers_are_predicted_too() -> None:
     )
     assert same.status == "stable"
     assert statuses(other) == {"prediction": "drift"}
+
+
+def test_a_value_without_bounds_leaves_the_others_to_be_told_of(compared: Callable[..., DriftReport]) -> None:
+    report = compared(
+        {
+            "price": lambda values: [1.7e308, -1.7e308, *values[2:]],
+            "taste": lambda values: [[1.7e308, *values[0][1:]], *values[1:]],
+        }
+    )
+    assert report.alarms == ()
+    assert all(isfinite(measure.value) for drift in report.drifts for measure in drift.measures)
+    assert DriftReport.from_bytes(report.to_bytes()) == report
