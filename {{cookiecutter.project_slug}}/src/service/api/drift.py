@@ -1,31 +1,25 @@
 """`GET /monitoring/drift`, and the same as metrics."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from prometheus_client.core import GaugeMetricFamily
 
-from service.api.monitoring import Watched, monitoring_of, seconds_of
+from service.api.monitoring import Watched, WindowLength, monitoring_of, seconds_of
 from service.api.routes import core_of
 from service.inference.problems import Problem
 from service.inference.served_model import ServedModel
 from service.monitoring.computing import Computation
 from service.monitoring.reference import REFERENCE
-from service.records.period import FORM
 from service.settings import Settings
 
 NAME = "drift"
 FUNCTION = "service.monitoring.drift.windows:computed_drift"
 
 
-async def drift(
-    request: Request,
-    window: Annotated[
-        str | None, Query(description=f"Age up to which predictions are looked at: {FORM}.", max_length=20)
-    ] = None,
-) -> JSONResponse:
+async def drift(request: Request, window: WindowLength = None) -> JSONResponse:
     """What the served model was asked, and what it answered, beside what it was trained on.
 
     At most `monitoring.refresh_seconds` old.

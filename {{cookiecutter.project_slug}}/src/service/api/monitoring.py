@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Query, Request
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -15,6 +15,11 @@ from service.inference.problems import Problem
 from service.monitoring.computing import RETRY_SECONDS, Computation, Computed, Computer, NotComputed, TooMany, latest
 from service.records.period import FORM, period
 from service.settings import Settings
+
+WindowLength = Annotated[
+    str | None, Query(description=f"Age up to which predictions are looked at: {FORM}.", max_length=20)
+]
+"""A parameter of a request; `seconds_of` reads it."""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from fastapi import Query, Request
 from fastapi.responses import JSONResponse
 from prometheus_client.core import GaugeMetricFamily
 
-from service.api.monitoring import Watched, monitoring_of, seconds_of
+from service.api.monitoring import Watched, WindowLength, monitoring_of, seconds_of
 from service.monitoring.computing import Computation
 from service.monitoring.performance_result import Performance
-from service.records.period import FORM
 from service.settings import Settings
 
 NAME = "performance"
@@ -19,9 +18,7 @@ FUNCTION = "service.monitoring.performance:performance"
 
 async def performance(
     request: Request,
-    window: Annotated[
-        str | None, Query(description=f"Age up to which predictions are looked at: {FORM}.", max_length=20)
-    ] = None,
+    window: WindowLength = None,
     model_version: Annotated[str | None, Query(description="Only this version.", max_length=100)] = None,
 ) -> JSONResponse:
     """The training metrics recomputed on the predictions that have feedback, by model version, beside training's.

@@ -43,8 +43,8 @@ def categories(values: Sequence[Any]) -> list[str]:
 
 def vectors(values: Sequence[Any]) -> Floats:
     """The matrix of the vectors, one in each row; no element is beyond `LARGEST`."""
-    matrix = np.asarray([np.asarray(value, dtype=np.float64) for value in values])
-    return np.clip(matrix, -LARGEST, LARGEST)
+    matrix: Floats = np.asarray([np.asarray(value, dtype=np.float64) for value in values])
+    return matrix.clip(-LARGEST, LARGEST)
 
 
 def lengths(matrix: Floats) -> Floats:
