@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -70,6 +71,12 @@ def show(
     from service.records.database.store import open_store
     from service.settings import load_settings
 
+    if prediction_id is not None:
+        try:
+            prediction_id = str(UUID(prediction_id))
+        except ValueError:
+            advice = "give the prediction_id of an answer"
+            raise ServiceError(Fault(f"{prediction_id!r} is no UUID", advice=advice)) from None
     with open_store(load_settings()) as store:
         found = store.latest(count, prediction_id)
     if not found:
@@ -161,6 +168,8 @@ def export(
     model_version: Annotated[str | None, typer.Option(help="Only predictions of this version.")] = None,
 ) -> None:
     """Write predictions, their inputs and their feedback into a file."""
+    from rich.markup import escape
+
     from service.artefact.reading import read_artefact
     from service.artefact.store import ArtefactStore
     from service.monitoring.exporting import Selection, export_records
@@ -178,9 +187,9 @@ def export(
     with open_store(settings) as store:
         run = export_labelled if labelled else export_records
         exported = run(store, Selection(since, until, model_version), schema, file)
-    out.print(f"[bold green]Wrote[/] {file}: {exported.rows:,} rows", soft_wrap=True)
+    out.print(f"[bold green]Wrote[/] {escape(str(file))}: {exported.rows:,} rows", soft_wrap=True)
     for note in exported.notes:
-        out.print(f"[yellow]note[/] {note}", highlight=False, soft_wrap=True)
+        out.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
 def _recorded(settings: "Settings", sink: str, since: datetime, until: datetime) -> Iterator["Record"]:

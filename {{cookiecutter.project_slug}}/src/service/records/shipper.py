@@ -5,7 +5,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
+from typing import BinaryIO
 
 from service.records.carrier import Carrier, Ending
 from service.records.reading import SegmentFile, Segments, if_closed, whole_lines
@@ -14,6 +15,7 @@ from service.records.sinks.sink import Sink
 from service.records.tally import Tally
 
 logger = logging.getLogger(__name__)
+LOCK_TRIES = 20
 TIDY_SECONDS = 1.0
 """Time between two looks for segments to delete."""
 
@@ -89,12 +91,19 @@ def sole_shipper(directory: Path) -> Iterator[bool]:
     """Whether no other process ships the records of a folder; none can begin to within the block."""
     directory.mkdir(parents=True, exist_ok=True)
     with lock_file(directory).open("ab") as file:
+        yield _is_taken(file)
+
+
+def _is_taken(file: BinaryIO) -> bool:
+    """Take the lock; who asks for the status holds it for some microseconds, so one try tells nothing."""
+    for _ in range(LOCK_TRIES):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            sleep(0.01)
         else:
-            yield True
+            return True
+    return False
 
 
 def lock_file(directory: Path) -> Path:

@@ -124,6 +124,7 @@ def test_a_record_and_a_feedback_by_one_command_each_while_no_service_runs(
     assert service(project, environment, "feedback", newest, "no", "--source", "survey") == "Taken and shipped"
     told = json.loads(service(project, environment, "records", "show", newest))["feedback"]
     assert (told["label"], told["source"]) == ("no", "survey")
+    assert "'h1' is no UUID" in service(project, environment, "records", "show", "h1", status=1)
     assert service(project, environment, "records", "show", "--count", "9").count('"prediction_id"') == 3
 
 
