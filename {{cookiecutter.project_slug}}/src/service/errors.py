@@ -35,6 +35,10 @@ class ServiceError(Exception):
         self.faults = tuple(Fault(fault) if isinstance(fault, str) else fault for fault in faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
+    def __reduce__(self) -> tuple[type["ServiceError"], tuple[Fault, ...]]:
+        # Comes whole out of another process.
+        return type(self), self.faults
+
 
 class ConfigError(ServiceError):
     """`config.yaml`, `features.yaml` or a `SERVICE__...` variable cannot be used as it is."""
@@ -58,6 +62,14 @@ class InstallError(ServiceError):
 
 class InputFileError(ServiceError):
     """A file to predict cannot be read."""
+
+
+class OutputFileError(ServiceError):
+    """A result cannot be written."""
+
+
+class EngineError(ServiceError):
+    """The processes or the cluster that were to do the work are not there, or died."""
 
 
 class DatabaseError(ServiceError):

@@ -2,15 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from service.artefact.manifest import EngineRecord
 from service.errors import Fault
+from service.inference.files.progress import RunProgress
 from service.monitoring.drift.result import DriftReport
 from service.monitoring.drift.verdict import farthest_words, title, verdict
 from service.monitoring.performance_result import Performance
@@ -30,12 +40,24 @@ def stages(count: int) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def rows() -> Iterator[Callable[[int], None]]:
-    """Count rows while they are done; yields what to call with the number of each piece."""
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=err) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda count: progress.advance(task, count)
+def row_progress() -> Iterator[Callable[[RunProgress], None]]:
+    """Show how far rows are done, how fast, and how long it will take; yields what to call with the progress."""
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s, left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, speed_estimate_period=60) as progress:
+        task = progress.add_task("", total=None, rows=0, rate=0.0)
+        began = perf_counter()
+
+        def show(now: RunProgress) -> None:
+            rate = now.rows / max(perf_counter() - began, 1e-9)
+            progress.update(task, total=now.total, completed=now.units, rows=now.rows, rate=rate)
+
+        yield show
 
 
 def show_faults(faults: Sequence[Fault]) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,25 +45,49 @@ def train(
 
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines (.jsonl).")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.")] = None,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Files, folders, patterns or URLs: CSV, Parquet, JSON lines, Arrow."),
+    ],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="A file; or a folder, which gets a file for each part.")
+    ] = None,
+    format: Annotated[
+        Literal["csv", "parquet", "jsonl", "arrow"] | None,
+        typer.Option(help="Of the files in a folder; that of the input by default."),
+    ] = None,
+    engine: Annotated[Literal["local", "dask"], typer.Option(help="What does the work.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine; one for each core by default.", min=1)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of a Dask cluster, as tcp://host:8786; one is started here by default.")
+    ] = None,
 ) -> None:
-    """Predict every row of a file and write it with the predictions added."""
+    """Predict every row of files of any size and write them with the predictions added.
+
+    The same command takes up a run that was killed.
+    """
     from service.artefact.store import ArtefactStore
-    from service.inference.core import Core
-    from service.inference.files import predict_file
-    from service.inference.served_model import load_served_model
+    from service.inference.files.engines import Engine
+    from service.inference.files.run import predict_files
+    from service.inference.files.work import ModelPlace
     from service.settings import load_settings
-    from service.terminal import out, rows
+    from service.terminal import out, row_progress
 
     settings = load_settings()
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
-    served = load_served_model(folder, settings.name, settings.id_name)
-    target = output or file.with_name(f"{file.stem}.predictions{file.suffix}")
-    with rows() as on_rows:
-        result = predict_file(Core(served, settings.api), file, target, on_rows=on_rows)
-    words = f"{result.target}: {result.rows:,} rows, {result.failed:,} with an error"
+    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version).resolve()
+    model = ModelPlace(folder, settings.name, settings.id_name)
+    with row_progress() as on_progress:
+        result = predict_files(
+            model, inputs, output, format=format, engine=Engine(engine, workers, scheduler), on_progress=on_progress
+        )
+    if result.taken_up:
+        out.print(f"Taken up from an earlier run: {result.taken_up:,} rows")
+    words = f"{result.target}: {result.rows:,} rows, {result.bad:,} without a prediction"
     out.print(f"[bold green]Wrote[/] {words}", soft_wrap=True)
+    if result.bad_rows:
+        out.print(f"[yellow]Why:[/]  {result.bad_rows}", soft_wrap=True)
 
 
 @app.command()

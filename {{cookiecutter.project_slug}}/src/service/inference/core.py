@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from service.features.columns import without
+from service.features.columns import Columns, without
 from service.inference.answers import Answers
 from service.inference.bulk import PIECE_ROWS, BulkAnswer, heading_of, written
 from service.inference.bulk_formats import JSON, BulkFormat
@@ -190,13 +190,7 @@ class Core:
         Raises:
             Problem: the predictions cannot be recorded.
         """
-        predictions, failures, columns = Predictions([], None), dict(rows.problems), rows.columns
-        if len(rows) > len(rows.problems):
-            predictions, failed = predict_columns(served.predictor, rows.columns)
-            if failed:
-                valid = [row for row in range(len(rows)) if row not in rows.problems]
-                failures |= {valid[place]: _problem(served, error) for place, error in failed.items()}
-                columns = without(rows.columns, failed)
+        predictions, failures, columns = predict_rows(served, rows)
         ids = self._stamps.new_ids(len(predictions.values))
         answers = Answers.of(predictions, failures, ids, rows.entity_ids)
         if keep is not None and predictions.values:
@@ -246,6 +240,23 @@ class Core:
                 observer(served, values)
             except Exception:
                 logger.exception("an observer of predictions failed")
+
+
+def predict_rows(served: ServedModel, rows: Rows) -> tuple[Predictions, dict[int, Problem], Columns]:
+    """Predict the rows that are valid.
+
+    Returns:
+        The predictions of the rows without a problem, the problems by position, and the columns of what was predicted.
+    """
+    failures = dict(rows.problems)
+    if len(rows) == len(rows.problems):
+        return Predictions([], None), failures, rows.columns
+    predictions, failed = predict_columns(served.predictor, rows.columns)
+    if not failed:
+        return predictions, failures, rows.columns
+    valid = [row for row in range(len(rows)) if row not in rows.problems]
+    failures |= {valid[place]: _problem(served, error) for place, error in failed.items()}
+    return predictions, failures, without(rows.columns, failed)
 
 
 def _problem(served: ServedModel, error: Exception) -> Problem:

@@ -81,7 +81,9 @@ class ServedModel:
         try:
             return self.row(body)
         except Problem as problem:
-            return problem
+            # Its traceback would keep alive all the rows that its callers are at work on.
+            problem.__context__ = None
+            return problem.with_traceback(None)
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """The rows' values by feature."""

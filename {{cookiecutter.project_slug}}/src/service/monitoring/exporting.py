@@ -11,7 +11,7 @@ from typing import Any
 from service.artefact.schema import ModelSchema
 from service.errors import Fault, InputFileError
 from service.features.spec import as_utc
-from service.inference.file_formats import PARQUET, Write, file_format
+from service.monitoring.export_formats import TEXT_WRITERS, Write, export_format
 from service.records.database.store import RecordStore
 from service.records.record import FeedbackRecord, PredictionRecord
 
@@ -49,13 +49,13 @@ def export_records(store: RecordStore, selection: Selection, schema: ModelSchema
     Raises:
         InputFileError: the file's name tells no known format, or a value is not of its feature's type.
     """
-    writer = file_format(target)
+    kind = export_format(target)
     taken = {*BEFORE, *AFTER}
     inputs = {name: f"inputs.{name}" if name in taken else name for name in schema.spec.names}
     answered = store.answered(selection.since, selection.until, selection.model_version)
     rows = 0
     with appearing(target) as path:
-        opened = _write_parquet(path, schema, inputs) if writer is PARQUET else writer.write(path)
+        opened = _write_parquet(path, schema, inputs) if kind == "parquet" else TEXT_WRITERS[kind](path)
         with opened as write:
             while piece := [_row(record, told, inputs) for record, told in islice(answered, PIECE)]:
                 write(piece)

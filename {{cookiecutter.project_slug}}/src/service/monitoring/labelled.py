@@ -13,7 +13,7 @@ from service.artefact.schema import ModelSchema
 from service.errors import DatabaseError, Fault
 from service.features.layout import FrameLayout
 from service.features.spec import Feature
-from service.inference.file_formats import JSON_LINES, PARQUET, file_format
+from service.monitoring.export_formats import export_format
 from service.monitoring.exporting import Exported, Selection, appearing
 from service.records.database.store import RecordStore
 
@@ -28,12 +28,12 @@ def export_labelled(store: RecordStore, selection: Selection, schema: ModelSchem
         DatabaseError: no prediction has feedback.
         InputFileError: the file's name tells no known format.
     """
-    kind = file_format(target)
+    kind = export_format(target)
     frame, notes = labelled_frame(store, selection, schema)
     with appearing(target) as path:
-        if kind is PARQUET:
+        if kind == "parquet":
             frame.to_parquet(path, index=False)
-        elif kind is JSON_LINES:
+        elif kind == "jsonl":
             frame.to_json(path, orient="records", lines=True, date_format="iso", date_unit="us", force_ascii=False)
         else:
             vectors = [feature.name for feature in schema.spec.features if feature.type == "vector"]

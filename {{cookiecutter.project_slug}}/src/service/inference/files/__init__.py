@@ -1,0 +1,1 @@
+"""Predicting files of any size: cut into parts, each predicted by itself, then joined."""
