@@ -50,6 +50,10 @@ class TrainingSettings(Section):
     """Whether to rewrite the model as a compiled engine, which serves only if it is proved equal."""
     compile_tolerance: float = Field(1e-9, ge=0, le=1e-3)
     """Largest difference of a probability (or of a number, relative to its size) between the two."""
+    engine: Literal["local", "dask"] = "local"
+    """What runs that your hooks' libraries do in parallel by joblib, as scikit-learn does: this machine, or Dask."""
+    scheduler: str | None = None
+    """Address of the Dask scheduler, as `tcp://host:8786`; by default, a cluster is started on this machine."""
 
 
 class ArtefactSettings(Section):

@@ -34,6 +34,7 @@ from service.inference.served_model import ServedModel, replay
 from service.monitoring.reference import REFERENCE
 from service.settings import CONFIG_FILE, Settings
 from service.training.compilation.candidates import Compilation, compile_model, uncompiled_record
+from service.training.engine import training_engine
 from service.training.fitting import Fitted, Split, fit, load_frame, split_frame
 from service.training.golden import golden_rows
 from service.training.hooks import LOADER_FILE, Hooks, load_hooks
@@ -117,7 +118,8 @@ def train(
     on_stage("Check the data against features.yaml")
     data = _checked(draft, frame, settings)
     on_stage("Fit the Preprocessor and the model")
-    fitted = fit(hooks, data.split, data.spec, data.layout, settings.training.seed)
+    with training_engine(settings.training):
+        fitted = fit(hooks, data.split, data.spec, data.layout, settings.training.seed)
     on_stage("Evaluate on the held-out rows")
     judged = _judge(fitted, data.split)
     target = fitted.target_column(data.frame[data.spec.target])
