@@ -1,10 +1,11 @@
 """The bars that the project has set itself, and how the measured medians stand to them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from benchmarks.files import FORMATS, FileRun
 from benchmarks.registry import SYSTEMS
 from benchmarks.systems import Kind
 
@@ -84,6 +85,24 @@ def bars(model: str, summaries: Summaries, asked: Collection[str]) -> list[Bar]:
         if "naive" in asked:
             found.append(Bar(model, "bulk rows/s, Arrow against JSON list", "naive", _arrow(summaries), 10, "at least"))
     return found
+
+
+def file_bars(runs: Sequence[FileRun]) -> list[Bar]:
+    """The bars of whole files, a process for each core as it comes, for models that can be compiled."""
+    found = []
+    for model in dict.fromkeys(one.model for one in runs if one.model != PYTHON_ONLY):
+        for format in FORMATS:
+            for other in ("pandas", "mlflow"):
+                if any(one.system == other for one in runs) and any(one.system == "ours" for one in runs):
+                    ours, theirs = (_file_rate(runs, model, format, name) for name in ("ours", other))
+                    ratio = ours / theirs if ours and theirs else None
+                    found.append(Bar(model, f"rows/s, {format} file", other, ratio, 5, "at least"))
+    return found
+
+
+def _file_rate(runs: Sequence[FileRun], model: str, format: str, name: str) -> float | None:
+    mine = [one for one in runs if (one.model, one.format, one.system) == (model, format, name)]
+    return _median([one.rows_per_s for one in mine if one.rows_per_s])
 
 
 def _arrow(summaries: Summaries) -> float | None:

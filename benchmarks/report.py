@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.bars import PYTHON_ONLY, Bar, Summary, bars
+from benchmarks.bars import PYTHON_ONLY, Bar, Summary, bars, file_bars
+from benchmarks.files import FILE_SYSTEMS, FORMATS, FileRun
 from benchmarks.load import CONNECTIONS, wrk
 from benchmarks.registry import SYSTEMS
 from benchmarks.registry import system as system_named
@@ -36,11 +37,17 @@ HEADER = (
 FORMS = ("json", "arrow", "parquet")
 
 
-def write(visits: "Visits", versions: dict[str, dict[str, str]], options: "Options") -> Path:
+def write(visits: "Visits", versions: dict[str, dict[str, str]], runs: Sequence[FileRun], options: "Options") -> Path:
     """Write both files; returns the Markdown's path."""
     options.out.mkdir(parents=True, exist_ok=True)
     summaries = summarise(visits)
-    found = [bar for model, systems in summaries.items() for bar in bars(model, systems, options.systems)]
+    found = [
+        bar
+        for model, systems in summaries.items()
+        for bar in bars(model, systems, options.systems)
+        if not options.only_files
+    ]
+    found += file_bars(runs)
     about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     settings = {**asdict(options), "out": options.out.name, "connections": CONNECTIONS}
     data = {
@@ -52,13 +59,14 @@ def write(visits: "Visits", versions: dict[str, dict[str, str]], options: "Optio
             model: {name: [visit.as_json() for visit in rounds] for name, rounds in systems.items()}
             for model, systems in visits.items()
         },
+        "files": [asdict(one) for one in runs],
         "bars": [{**asdict(bar), "passed": bar.passed} for bar in found],
     }
     markdown = options.out / "bench.md"
     markdown.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
     parts = [_heading(about, settings)]
-    parts += [_model_table(model, summaries[model], visits[model]) for model in visits]
-    parts += [_bars_table(found), _notes(visits, options), _versions_table(versions)]
+    parts += [_model_table(model, summaries[model], visits[model]) for model in visits if visits[model]]
+    parts += [_files_table(runs), _bars_table(found), _notes(visits, options), _versions_table(versions)]
     markdown.write_text("\n".join(part for part in parts if part))
     return markdown
 
@@ -139,6 +147,22 @@ def _model_table(model: str, summaries: Mapping[str, Summary], visits: "Mapping[
         )
     words = " (cannot be compiled: every system runs its Python)" if model == PYTHON_ONLY else ""
     return f"## {model}{words}\n\n" + _table(HEADER, rows)
+
+
+def _files_table(runs: Sequence[FileRun]) -> str:
+    """Rows a second of whole files."""
+    if not runs:
+        return ""
+    body = []
+    for model in dict.fromkeys(one.model for one in runs):
+        for way in FILE_SYSTEMS:
+            mine = [one for one in runs if (one.model, one.system) == (model, way.name)]
+            if mine:
+                rates = [[one.rows_per_s for one in mine if one.format == f and one.rows_per_s] for f in FORMATS]
+                memory = [one.memory_mib for one in mine if one.memory_mib]
+                body.append([model, way.title, *(_spread(values, 0) for values in rates), _spread(memory, 0)])
+    head = f"## Files of {runs[0].rows:,} rows\n\nRows a second, from the start of the process to the whole result.\n\n"
+    return head + _table(("model", "way", "CSV rows/s", "Parquet rows/s", "largest process MiB"), body)
 
 
 def _bars_table(found: Sequence[Bar]) -> str:

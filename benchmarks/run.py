@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, load, report
+from benchmarks import environments, files, load, report
 from benchmarks.environments import HERE, OURS, PLAIN, WORK, BenchError, Fitted
 from benchmarks.process import LOAD_CORE, free_ports, serving
 from benchmarks.registry import MODELS, QUICK, SYSTEMS, system
@@ -32,6 +32,9 @@ class Options:
     warm_up: float
     out: Path
     quick: bool
+    file_rows: int
+    """Of the files; 0 leaves them out."""
+    only_files: bool
 
 
 @dataclass
@@ -62,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.sched_setaffinity(0, {LOAD_CORE})
         load.wrk()
         with alone():
-            visits, versions = measure_all(options)
+            visits, versions, runs = measure_all(options)
     except (BenchError, OSError) as error:
         sys.exit(f"bench: {error}")
-    written = report.write(visits, versions, options)
+    written = report.write(visits, versions, runs, options)
     print(written.read_text())
     print(f"Written: {written}, {written.with_suffix('.json')}")
     faults = [
@@ -75,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for visit in rounds
         if visit.error and (name in QUICK)
     ]
+    faults += [f"{one.system}, {one.format} file with {one.model}: {one.error}" for one in runs if one.error]
     if faults:
         sys.exit("bench: " + "\n".join(dict.fromkeys(faults)))
 
@@ -104,6 +108,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--models", nargs="+", choices=MODELS, help="all by default")
     parser.add_argument("--rounds", type=int, help="3 by default, 1 with --quick")
     parser.add_argument("--seconds", type=float, help="for each cell: 5 by default, 2 with --quick")
+    parser.add_argument("--file-rows", type=int, help="1,000,000 by default, 200,000 with --quick; 0 for no files")
+    parser.add_argument("--only-files", action="store_true", help="no servers")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the report")
     given = parser.parse_args(arguments)
     quick = bool(given.quick)
@@ -115,10 +121,12 @@ def parse(arguments: Sequence[str] | None) -> Options:
         warm_up=1 if quick else 3,
         out=given.out,
         quick=quick,
+        file_rows=(200_000 if quick else 1_000_000) if given.file_rows is None else given.file_rows,
+        only_files=given.only_files,
     )
 
 
-def measure_all(options: Options) -> tuple[Visits, dict[str, dict[str, str]]]:
+def measure_all(options: Options) -> tuple[Visits, dict[str, dict[str, str]], list[files.FileRun]]:
     """Prepare everything, then visit every system once in each round.
 
     Raises:
@@ -130,9 +138,16 @@ def measure_all(options: Options) -> tuple[Visits, dict[str, dict[str, str]]]:
     broken = install(chosen)
     projects, fitted = prepare(options.models, chosen, broken)
     visits: Visits = {model: {} for model in options.models}
+    runs: list[files.FileRun] = []
     for turn in range(options.rounds):
         for model in options.models:
-            for entry in chosen:
+            if options.file_rows:
+                asked = (model, projects[model], fitted, options.systems, options.file_rows, turn + 1)
+                for one in files.measure(*asked):
+                    runs.append(one)
+                    rate = one.error or f"{one.rows_per_s:,.0f} rows/s"
+                    say(f"round {turn + 1}  {model:<9} {one.format:<7} {one.system:<8} {rate}")
+            for entry in () if options.only_files else chosen:
                 if entry.kind == "limit" and model != options.models[0]:
                     continue  # no model behind it: once is enough
                 visit = Visit(
@@ -142,7 +157,7 @@ def measure_all(options: Options) -> tuple[Visits, dict[str, dict[str, str]]]:
                     measure_one(visit, entry, model, projects[model], fitted[model, entry.environment], options)
                 visits[model].setdefault(entry.name, []).append(visit)
     found = {entry.environment for entry in chosen} - broken.keys()
-    return visits, {environment: environments.versions(environment) for environment in sorted(found)}
+    return visits, {environment: environments.versions(environment) for environment in sorted(found)}, runs
 
 
 def install(chosen: Sequence[System]) -> dict[str, str]:

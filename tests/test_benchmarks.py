@@ -52,6 +52,14 @@ def test_bulk_rows_are_measured_where_there_is_a_model(report: Path) -> None:
         assert systems[name][0]["bulk"]["json"] > 0
 
 
+def test_files_are_predicted_by_ours_and_by_hand(report: Path) -> None:
+    runs = json.loads((report / "bench.json").read_text())["files"]
+    assert {(run["system"], run["format"]) for run in runs} == {
+        (system, format) for system in ("ours", "ours_1", "pandas") for format in ("csv", "parquet")
+    }
+    assert all(run["rows_per_s"] > 0 and run["error"] is None for run in runs)
+
+
 def test_the_report_says_what_it_ran_on_and_with_which_versions(report: Path) -> None:
     data = json.loads((report / "bench.json").read_text())
     assert data["machine"]["cores"] >= 2

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
@@ -163,9 +164,7 @@ class RowReader:
             name: check_column(feature, arrays[name]) if name in arrays else absent_column(feature, count)
             for name, feature in self.features.items()
         }
-        sent = json_values(arrays[id_name], None) if id_name in arrays else [None] * count
-        entity_ids = [echoed(value) for value in sent]
-        bad = np.asarray([value is not entity for value, entity in zip(sent, entity_ids, strict=True)], dtype=bool)
+        entity_ids, bad = _entity_ids(arrays.get(id_name or ""), count)
         for column in checked.values():
             bad |= column.bad
         for name in arrays.keys() - known:
@@ -241,6 +240,17 @@ class RowReader:
 
 
 _ANY: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
+
+
+def _entity_ids(array: Any, count: int) -> tuple[EntityIds, NDArray[np.bool_]]:
+    """The entity ids of a plain array, None where there is none, and which values cannot be one."""
+    if array is None:
+        return [None] * count, np.zeros(count, dtype=bool)
+    from service.features.arrow_values import json_values
+
+    sent = json_values(array, None)
+    entity_ids = [echoed(value) for value in sent]
+    return entity_ids, np.asarray([value is not one for value, one in zip(sent, entity_ids, strict=True)], dtype=bool)
 
 
 def echoed(value: Any) -> str | int | None:
