@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from service.inference.files.formats import Format
 from service.inference.files.reading import Piece
 
+GROUP_ROWS = 100_000
+"""Rows in a row group or a record batch, about: readers like large ones, memory does not."""
 Write = Callable[[Piece, Any], None]
 """Writes a piece with its answers, a table of the added columns."""
 
@@ -44,8 +46,9 @@ def join(format: Format, parts: Iterable[IO[bytes]], file: IO[bytes], schema: An
         with _opened(format, file, schema) as writer:
             for part in parts:
                 with part:
-                    table = pa.ipc.open_file(part).read_all()
-                    writer.write_table(table.combine_chunks())
+                    batches = pa.ipc.open_file(part)
+                    for index in range(batches.num_record_batches):
+                        writer.write_batch(batches.get_batch(index))
         return
     if format == "csv":
         file.write(_header(schema.names))
@@ -123,15 +126,20 @@ def _extended(line: bytes, answer: dict[str, Any]) -> bytes:
 @contextmanager
 def _tables(format: Format, file: IO[bytes], schema: Any) -> Any:
     with _opened(format, file, schema) as writer:
-        # One row group or record batch for a part, as readers like large ones.
         taken: list[Any] = []
 
         def write(piece: Piece, answers: Any) -> None:
             taken.append(pa.table([*piece.carried.columns, *answers.columns], schema=schema))
+            if sum(map(len, taken)) >= GROUP_ROWS:
+                flush()
+
+        def flush() -> None:
+            if taken:
+                writer.write_table(pa.concat_tables(taken).combine_chunks())
+            taken.clear()
 
         yield write
-        if taken:
-            writer.write_table(pa.concat_tables(taken).combine_chunks())
+        flush()
 
 
 def _opened(format: Format, file: IO[bytes], schema: Any) -> Any:
