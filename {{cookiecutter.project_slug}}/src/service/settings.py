@@ -27,7 +27,15 @@ from service.yaml_file import read_yaml
 
 CONFIG_FILE = "config.yaml"
 ENV_PREFIX = "SERVICE__"
-SECRETS = ("api.keys", "database.password", "fluentd.shared_key", "records.pii_key")
+SECRETS = (
+    "api.admin_keys",
+    "api.keys",
+    "database.password",
+    "fluentd.shared_key",
+    "jobs.broker_password",
+    "jobs.webhook_key",
+    "records.pii_key",
+)
 """Settings that may not stand in `config.yaml`, because that file is committed."""
 
 
@@ -82,8 +90,11 @@ class ApiSettings(Section):
     keys: Annotated[tuple[SecretStr, ...], Field(json_schema_extra={"secret": True})] = ()
     """API keys, separated by commas, of which a caller sends one as `X-API-Key`. Without any, the API is open, which
     `environment: production` refuses. A secret: set `SERVICE__API__KEYS`, never this file."""
+    admin_keys: Annotated[tuple[SecretStr, ...], Field(json_schema_extra={"secret": True})] = ()
+    """Keys of those who run the service, separated by commas: sent as `X-API-Key`, they open what an ordinary key does,
+    and the list of all jobs. A secret: set `SERVICE__API__ADMIN_KEYS`, never this file."""
     max_body_bytes: int = Field(16 * 2**20, ge=1024)
-    """Largest request body in bytes; a larger one is answered 413."""
+    """Largest request body in bytes, but for jobs; a larger one is answered 413."""
     max_batch_rows: int = Field(10_000, ge=1)
     """Most rows in one request to `/predict/batch`; more are answered 413."""
     max_concurrency: int = Field(256, ge=1)
@@ -153,6 +164,63 @@ class DatabaseSettings(Section):
                 "database.url carries a password, which ends up in git and in logs: "
                 "take it out and set SERVICE__DATABASE__PASSWORD"
             )
+        return url
+
+
+class JobsSettings(Section):
+    """Asynchronous predictions: each job is a row of the database first, and a message to the workers second."""
+
+    broker: str | None = "filesystem://var/jobs/messages"
+    """What carries messages to the workers: `amqp://user@host:5672/vhost` (RabbitMQ) in production,
+    `redis://host:6379/0`, or a folder on this machine; `null` for a service without jobs. Without a password."""
+    broker_password: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
+    """A secret: set `SERVICE__JOBS__BROKER_PASSWORD`, never this file."""
+    storage: str = "var/jobs/files"
+    """Folder or fsspec URL (`s3://bucket/jobs`) of bodies and results; all services and workers see the same."""
+    inline_bytes: int = Field(64 * 2**10, ge=0, le=2**20)
+    """Bodies and results up to this size are kept in the database instead."""
+    max_body_bytes: int = Field(2**30, ge=1024)
+    """Largest body of a job in bytes; a larger one is answered 413."""
+    chunk_rows: int = Field(5_000, ge=1, le=100_000)
+    """Rows of a chunk: a larger job is cut into several, which the workers share."""
+    max_queued: int = Field(100_000, ge=1)
+    """Most chunks that wait; beyond, a job is answered 429 with `Retry-After`."""
+    max_attempts: int = Field(3, ge=1, le=100)
+    """How often a chunk is tried whose worker dies or exceeds its time, before its job has failed."""
+    timeout_seconds: float = Field(600, gt=0, le=1500)
+    """Time that a chunk may take. RabbitMQ takes a message back after 30 minutes."""
+    lease_seconds: float = Field(30, ge=2)
+    """Time after which a chunk whose worker gives no sign of life is given to another."""
+    result_days: float = Field(7, gt=0)
+    """Age at which a finished job is deleted, with its result."""
+    concurrency: int | None = Field(None, ge=1, le=256)
+    """Processes of a worker; one for each core by default."""
+    shutdown_seconds: int = Field(30, ge=1)
+    """Time that chunks in work have to finish after SIGTERM; what has not, is returned to the queue."""
+    result_backend: str | None = None
+    """Where Celery keeps the states of its tasks for tools that ask for them, such as `redis://host:6379/1`; by
+    default nowhere, since jobs and results are in the database."""
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    """Port of a worker's own metrics; none by default."""
+    webhook_key: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
+    """Key that webhooks are signed with; without it, none are taken. A secret: set `SERVICE__JOBS__WEBHOOK_KEY`."""
+    webhook_attempts: int = Field(8, ge=1, le=50)
+    """How often a webhook is tried, at growing intervals."""
+    private_webhooks: bool = False
+    """Whether webhooks may go to loopback, private and link-local addresses."""
+
+    @field_validator("broker", "result_backend")
+    @classmethod
+    def _the_password_stands_elsewhere(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).password is not None:
+            raise ValueError("the URL carries a password: take it out and set SERVICE__JOBS__BROKER_PASSWORD")
+        return url
+
+    @field_validator("broker")
+    @classmethod
+    def _it_is_one_that_carries_messages(cls, url: str | None) -> str | None:
+        if url is not None and urlsplit(url).scheme not in ("amqp", "amqps", "redis", "rediss", "filesystem"):
+            raise ValueError(f"{url!r} is none of amqp://, amqps://, redis://, rediss:// and filesystem://")
         return url
 
 
@@ -249,6 +317,7 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     records: RecordsSettings = RecordsSettings()
     database: DatabaseSettings = DatabaseSettings()
+    jobs: JobsSettings = JobsSettings()
     fluentd: FluentdSettings = FluentdSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     logging: LoggingSettings = LoggingSettings()

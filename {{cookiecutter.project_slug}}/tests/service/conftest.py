@@ -22,6 +22,9 @@ from service.inference.served_model import ServedModel, load_served_model
 from service.settings import ApiSettings, Settings, load_settings
 from service.training.hooks import Hooks
 from service.training.pipeline import train
+from tests.service.postgresql import database_settings, postgresql, postgresql_settings
+
+__all__ = ["database_settings", "postgresql", "postgresql_settings"]
 
 CONFIG = """
 name: houses

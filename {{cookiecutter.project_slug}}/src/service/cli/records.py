@@ -126,9 +126,9 @@ def replay(
 @records_app.command()
 def migrate() -> None:
     """Bring the tables of the database up to date; again, it changes nothing."""
-    from service.records.database.engine import open_engine, reported
-    from service.records.database.migrating import migrate as run
-    from service.records.database.migrating import newest
+    from service.database.engine import open_engine, reported
+    from service.database.migrating import migrate as run
+    from service.database.migrating import newest
     from service.settings import load_settings
     from service.terminal import out
 

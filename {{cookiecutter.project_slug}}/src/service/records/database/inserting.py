@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from service.records.database.tables import iso
+from service.database.columns import iso
 from service.records.record import FeedbackRecord, PredictionRecord, Record
 
 # One document for all rows: PostgreSQL takes it apart itself, in a third of the time that values take one by one.

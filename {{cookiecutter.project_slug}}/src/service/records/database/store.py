@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, and_, bindparam, delete, exists, func, select, tuple_
 
-from service.records.database.engine import open_engine, reported
-from service.records.database.migrating import migrate, require_current
-from service.records.database.tables import Id, Moment, feedback, predictions
+from service.database.columns import Id, Moment
+from service.database.engine import open_engine, reported
+from service.database.migrating import migrate, require_current
+from service.records.database.tables import feedback, predictions
 from service.records.record import FeedbackRecord, PredictionRecord, Record
 from service.settings import Settings
 

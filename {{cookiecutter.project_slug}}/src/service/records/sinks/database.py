@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from service.database.engine import open_engine, reason
+from service.database.migrating import migrate, require_current
 from service.errors import DatabaseError
-from service.records.database.engine import open_engine, reason
 from service.records.database.inserting import insert
-from service.records.database.migrating import migrate, require_current
 from service.records.database.store import RecordStore
 from service.records.record import Record
 from service.records.sinks.sink import Refused, SinkDown

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from service.records.database.engine import open_engine
-from service.records.database.migrating import migrate
+from service.database.engine import open_engine
+from service.database.migrating import migrate
 from service.records.database.store import open_store
 from service.records.record import FeedbackRecord, PredictionRecord, Record
 from service.records.sinks.database import DatabaseSink
@@ -129,7 +129,7 @@ def test_a_server_that_is_not_there_at_the_start_is_waited_for(tmp_path: Path) -
 
 
 def test_a_file_that_another_process_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.records.database.engine.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("service.database.engine.BUSY_SECONDS", 0.2)
     (tmp_path / "config.yaml").write_text("name: houses\n")
     settings = load_settings(tmp_path, {})
     sink = DatabaseSink(settings)

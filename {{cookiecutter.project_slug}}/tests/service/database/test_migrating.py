@@ -8,10 +8,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from service.database.columns import metadata
+from service.database.engine import open_engine
+from service.database.migrating import migrate, newest, require_current
 from service.errors import ConfigError, DatabaseError
-from service.records.database.engine import open_engine
-from service.records.database.migrating import migrate, newest, require_current
-from service.records.database.tables import metadata
+from service.jobs import tables as _jobs  # noqa: F401
+from service.records.database import tables as _records  # noqa: F401
 from service.settings import Settings, load_settings
 
 
@@ -19,7 +21,13 @@ def test_the_migrations_make_the_tables_that_the_code_works_with(database_settin
     engine = open_engine(database_settings)
     assert migrate(engine) is None
     with engine.connect() as connection:
-        assert set(inspect(connection).get_table_names()) == {"alembic_version", "predictions", "feedback"}
+        assert set(inspect(connection).get_table_names()) == {
+            "alembic_version",
+            "predictions",
+            "feedback",
+            "jobs",
+            "job_chunks",
+        }
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         connection.execute(text("DROP INDEX predictions_time"))
         assert compare_metadata(MigrationContext.configure(connection), metadata) != []  # it would be seen

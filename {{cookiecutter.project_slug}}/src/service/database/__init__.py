@@ -1,0 +1,1 @@
+"""The database: from settings to an engine, its column types, and its migrations."""

@@ -1,0 +1,1 @@
+"""Asynchronous predictions: rows of the database, messages to workers, and what the workers do."""
