@@ -5,6 +5,7 @@ Secrets come only that way, or from a file of that name in the folder that `SERV
 """
 
 import os
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -37,6 +38,9 @@ SECRETS = (
     "records.pii_key",
 )
 """Settings that may not stand in `config.yaml`, because that file is committed."""
+WEBHOOK_KEY_PREFIX = "whsec_"
+WEBHOOK_KEY_BYTES = range(24, 65)
+"""How long the Standard Webhooks specification has keys."""
 
 
 class Section(BaseModel):
@@ -203,11 +207,29 @@ class JobsSettings(Section):
     metrics_port: int | None = Field(None, ge=1, le=65535)
     """Port of a worker's own metrics; none by default."""
     webhook_key: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
-    """Key that webhooks are signed with; without it, none are taken. A secret: set `SERVICE__JOBS__WEBHOOK_KEY`."""
+    """Key that webhooks are signed with, `whsec_` and 24 to 64 bytes as base64; without it, none are taken. A secret:
+    set `SERVICE__JOBS__WEBHOOK_KEY`, never this file."""
     webhook_attempts: int = Field(8, ge=1, le=50)
     """How often a webhook is tried, at growing intervals."""
     private_webhooks: bool = False
     """Whether webhooks may go to loopback, private and link-local addresses."""
+
+    @field_validator("webhook_key")
+    @classmethod
+    def _receivers_can_use_the_webhook_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        text = key.get_secret_value()
+        try:
+            secret = b64decode(text.removeprefix(WEBHOOK_KEY_PREFIX), validate=True)
+        except ValueError:
+            secret = b""
+        if not text.startswith(WEBHOOK_KEY_PREFIX) or len(secret) not in WEBHOOK_KEY_BYTES:
+            raise ValueError(
+                f"it has to be {WEBHOOK_KEY_PREFIX} and {WEBHOOK_KEY_BYTES.start} to {WEBHOOK_KEY_BYTES.stop - 1} "
+                "bytes as base64: echo whsec_$(openssl rand -base64 32) makes one"
+            )
+        return key
 
     @field_validator("broker", "result_backend")
     @classmethod
