@@ -6,6 +6,7 @@ from statistics import median
 from typing import Literal
 
 from benchmarks.files import FORMATS, FileRun
+from benchmarks.jobs import JobRun
 from benchmarks.registry import SYSTEMS
 from benchmarks.systems import Kind
 
@@ -97,6 +98,19 @@ def file_bars(runs: Sequence[FileRun]) -> list[Bar]:
                     ours, theirs = (_file_rate(runs, model, format, name) for name in ("ours", other))
                     ratio = ours / theirs if ours and theirs else None
                     found.append(Bar(model, f"rows/s, {format} file", other, ratio, 5, "at least"))
+    return found
+
+
+def job_bars(runs: Sequence[JobRun]) -> list[Bar]:
+    """The bars of jobs against the naive service with Celery, for ours on the same broker."""
+    found = []
+    for name in ("ours", "ours_postgresql"):
+        theirs = [one for one in runs if one.system == "naive"]
+        ours = [one for one in runs if one.system == name]
+        for what in ("submitted", "finished") if ours and theirs else ():
+            rates = [_median([r for one in some if (r := getattr(one, f"{what}_per_s"))]) for some in (ours, theirs)]
+            ratio = rates[0] / rates[1] if rates[0] and rates[1] else None
+            found.append(Bar(runs[0].model, f"jobs {what}/s, {name}", "naive Celery", ratio, 10, "at least"))
     return found
 
 

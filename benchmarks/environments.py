@@ -18,6 +18,7 @@ NAME = "bench"
 MAIN_PACKAGES = (
     *("bentoml", "kserve", "litserve", "mlflow", "mlserver", "mlserver-sklearn", "ray"),
     *("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "orjson"),
+    *("celery", "kombu", "redis", "sqlalchemy", "psycopg"),
     *("numpy", "onnxruntime", "pandas", "pyarrow", "scikit-learn"),
 )
 """Whose versions the report names."""

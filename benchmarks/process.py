@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,14 @@ def serving(
         BenchError: it ended by itself, or did not answer in time; with the end of its log.
     """
     began = time.perf_counter()
+    with started(command, cwd=cwd, env=env, log=log) as process:
+        _wait(process, port, path, body, log)
+        yield Running(process.pid, port, time.perf_counter() - began)
+
+
+@contextmanager
+def started(command: list[str], *, cwd: Path, env: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start something on the servers' core, and end it afterwards with all that it started."""
     with log.open("wb") as sink:
         process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), *command],
@@ -69,10 +77,24 @@ def serving(
             start_new_session=True,
         )
     try:
-        _wait(process, port, path, body, log)
-        yield Running(process.pid, port, time.perf_counter() - began)
+        yield process
     finally:
         _end(process)
+
+
+def wait_for(process: "subprocess.Popen[bytes]", ready: Callable[[], bool], log: Path) -> None:
+    """Wait until it is ready.
+
+    Raises:
+        BenchError: it ended by itself, or is not ready in time; with the end of its log.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        if process.poll() is not None:
+            raise BenchError(f"ended with exit code {process.returncode}\n{_end_of(log)}")
+        if time.monotonic() > deadline:
+            raise BenchError(f"not ready within {START_SECONDS} s\n{_end_of(log)}")
+        time.sleep(0.05)
 
 
 def memory_mib(pid: int) -> float:

@@ -11,14 +11,16 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.bars import PYTHON_ONLY, Bar, Summary, bars, file_bars
+from benchmarks.bars import PYTHON_ONLY, Bar, Summary, bars, file_bars, job_bars
 from benchmarks.files import FILE_SYSTEMS, FORMATS, FileRun
+from benchmarks.job_load import FETCHING, SUBMITTING
+from benchmarks.jobs import JOB_SYSTEMS, WORKERS, JobRun
 from benchmarks.load import CONNECTIONS, wrk
 from benchmarks.registry import SYSTEMS
 from benchmarks.registry import system as system_named
 
 if TYPE_CHECKING:
-    from benchmarks.run import Options, Visit, Visits
+    from benchmarks.run import Measured, Options, Visit, Visits
 
 HEADER = (
     "system",
@@ -35,19 +37,18 @@ HEADER = (
     "memory MiB",
 )
 FORMS = ("json", "arrow", "parquet")
+WHAT_OF_JOBS = ("submitted", "finished")
 
 
-def write(visits: "Visits", versions: dict[str, dict[str, str]], runs: Sequence[FileRun], options: "Options") -> Path:
+def write(measured: "Measured", options: "Options") -> Path:
     """Write both files; returns the Markdown's path."""
+    visits, versions, runs = measured.visits, measured.versions, measured.files
     options.out.mkdir(parents=True, exist_ok=True)
     summaries = summarise(visits)
     found = [
-        bar
-        for model, systems in summaries.items()
-        for bar in bars(model, systems, options.systems)
-        if not options.only_files
+        bar for model, systems in summaries.items() for bar in bars(model, systems, options.systems) if not options.only
     ]
-    found += file_bars(runs)
+    found += file_bars(runs) + job_bars(measured.jobs)
     about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     settings = {**asdict(options), "out": options.out.name, "connections": CONNECTIONS}
     data = {
@@ -60,13 +61,20 @@ def write(visits: "Visits", versions: dict[str, dict[str, str]], runs: Sequence[
             for model, systems in visits.items()
         },
         "files": [asdict(one) for one in runs],
+        "jobs": [asdict(one) for one in measured.jobs],
         "bars": [{**asdict(bar), "passed": bar.passed} for bar in found],
     }
     markdown = options.out / "bench.md"
     markdown.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
     parts = [_heading(about, settings)]
     parts += [_model_table(model, summaries[model], visits[model]) for model in visits if visits[model]]
-    parts += [_files_table(runs), _bars_table(found), _notes(visits, options), _versions_table(versions)]
+    parts += [
+        _files_table(runs),
+        _jobs_table(measured.jobs),
+        _bars_table(found),
+        _notes(visits, options),
+        _versions_table(versions),
+    ]
     markdown.write_text("\n".join(part for part in parts if part))
     return markdown
 
@@ -163,6 +171,26 @@ def _files_table(runs: Sequence[FileRun]) -> str:
                 body.append([model, way.title, *(_spread(values, 0) for values in rates), _spread(memory, 0)])
     head = f"## Files of {runs[0].rows:,} rows\n\nRows a second, from the start of the process to the whole result.\n\n"
     return head + _table(("model", "way", "CSV rows/s", "Parquet rows/s", "largest process MiB"), body)
+
+
+def _jobs_table(runs: Sequence[JobRun]) -> str:
+    """How fast jobs are taken and finished."""
+    if not runs:
+        return ""
+    body = []
+    for way in JOB_SYSTEMS:
+        mine = [one for one in runs if one.system == way.name]
+        if mine:
+            taken, done = ([rate for one in mine if (rate := getattr(one, f"{what}_per_s"))] for what in WHAT_OF_JOBS)
+            alone = [one.alone_ms for one in mine if one.alone_ms is not None]
+            count = max(one.jobs for one in mine)
+            body.append([way.title, f"{count:,}", _spread(taken, 0), _spread(done, 0), _spread(alone, 0)])
+    head = (
+        f"## Jobs of one row, {runs[0].model}\n\nThe API, {WORKERS} worker process and the servers behind them share "
+        f"one core. {SUBMITTING} connections submit all jobs, then {FETCHING} fetch all results; finished: by the time "
+        "from the first submission to the last result. Alone: median from one submission to its result.\n\n"
+    )
+    return head + _table(("way", "jobs", "submitted/s", "finished/s", "alone ms"), body)
 
 
 def _bars_table(found: Sequence[Bar]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, files, load, report
+from benchmarks import backing, environments, files, jobs, load, report
 from benchmarks.environments import HERE, OURS, PLAIN, WORK, BenchError, Fitted
 from benchmarks.process import LOAD_CORE, free_ports, serving
 from benchmarks.registry import MODELS, QUICK, SYSTEMS, system
@@ -34,7 +34,10 @@ class Options:
     quick: bool
     file_rows: int
     """Of the files; 0 leaves them out."""
-    only_files: bool
+    job_seconds: float
+    """For each system that does jobs; 0 leaves them out."""
+    only: str | None
+    """`files` or `jobs`."""
 
 
 @dataclass
@@ -57,6 +60,16 @@ Visits = dict[str, dict[str, list[Visit]]]
 """By model and system, in rounds."""
 
 
+@dataclass
+class Measured:
+    """Everything that a run measured."""
+
+    visits: Visits
+    files: list[files.FileRun] = field(default_factory=list)
+    jobs: list[jobs.JobRun] = field(default_factory=list)
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark; exit code 1 where a system that has to answer does not answer right."""
     options = parse(arguments)
@@ -65,20 +78,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.sched_setaffinity(0, {LOAD_CORE})
         load.wrk()
         with alone():
-            visits, versions, runs = measure_all(options)
+            measured = measure_all(options)
     except (BenchError, OSError) as error:
         sys.exit(f"bench: {error}")
-    written = report.write(visits, versions, runs, options)
+    written = report.write(measured, options)
     print(written.read_text())
     print(f"Written: {written}, {written.with_suffix('.json')}")
     faults = [
         f"{name} with {model}: {visit.error}"
-        for model, systems in visits.items()
+        for model, systems in measured.visits.items()
         for name, rounds in systems.items()
         for visit in rounds
         if visit.error and (name in QUICK)
     ]
-    faults += [f"{one.system}, {one.format} file with {one.model}: {one.error}" for one in runs if one.error]
+    faults += [f"{one.system}, {one.format} file with {one.model}: {one.error}" for one in measured.files if one.error]
+    faults += [f"jobs of {one.system} with {one.model}: {one.error}" for one in measured.jobs if one.error]
     if faults:
         sys.exit("bench: " + "\n".join(dict.fromkeys(faults)))
 
@@ -109,10 +123,15 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--rounds", type=int, help="3 by default, 1 with --quick")
     parser.add_argument("--seconds", type=float, help="for each cell: 5 by default, 2 with --quick")
     parser.add_argument("--file-rows", type=int, help="1,000,000 by default, 200,000 with --quick; 0 for no files")
-    parser.add_argument("--only-files", action="store_true", help="no servers")
+    parser.add_argument("--job-seconds", type=float, help="for each system: 10 by default, no jobs with --quick or 0")
+    only = parser.add_mutually_exclusive_group()
+    for part in ("files", "jobs"):
+        only.add_argument(f"--only-{part}", action="store_const", const=part, dest="only", help="nothing else")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the report")
     given = parser.parse_args(arguments)
     quick = bool(given.quick)
+    file_rows = (200_000 if quick else 1_000_000) if given.file_rows is None else given.file_rows
+    job_seconds = (0 if quick and given.only != "jobs" else 10) if given.job_seconds is None else given.job_seconds
     return Options(
         systems=tuple(given.systems or (QUICK if quick else names)),
         models=tuple(given.models or (MODELS[:1] if quick else MODELS)),
@@ -121,33 +140,42 @@ def parse(arguments: Sequence[str] | None) -> Options:
         warm_up=1 if quick else 3,
         out=given.out,
         quick=quick,
-        file_rows=(200_000 if quick else 1_000_000) if given.file_rows is None else given.file_rows,
-        only_files=given.only_files,
+        file_rows=0 if given.only == "jobs" else file_rows,
+        job_seconds=0 if given.only == "files" else job_seconds,
+        only=given.only,
     )
 
 
-def measure_all(options: Options) -> tuple[Visits, dict[str, dict[str, str]], list[files.FileRun]]:
+def measure_all(options: Options) -> Measured:
     """Prepare everything, then visit every system once in each round.
 
     Raises:
         BenchError: what everything else stands on cannot be made.
     """
     chosen = [system(name) for name in options.systems]
+    needed = job_environments(options)
     say("baking the project")
     environments.bake()
-    broken = install(chosen)
+    broken = install([*needed, *(entry.environment for entry in chosen)])
     projects, fitted = prepare(options.models, chosen, broken)
-    visits: Visits = {model: {} for model in options.models}
-    runs: list[files.FileRun] = []
+    for environment in set(needed) - broken.keys():
+        # Of the very versions that the plain environment has.
+        fitted |= {(model, environment): fitted[model, PLAIN] for model in options.models}
+    measured = Measured({model: {} for model in options.models})
     for turn in range(options.rounds):
         for model in options.models:
             if options.file_rows:
                 asked = (model, projects[model], fitted, options.systems, options.file_rows, turn + 1)
                 for one in files.measure(*asked):
-                    runs.append(one)
+                    measured.files.append(one)
                     rate = one.error or f"{one.rows_per_s:,.0f} rows/s"
                     say(f"round {turn + 1}  {model:<9} {one.format:<7} {one.system:<8} {rate}")
-            for entry in () if options.only_files else chosen:
+            if options.job_seconds and model == options.models[0]:  # of another, only the prediction differs
+                asked_jobs = (model, projects[model], fitted, options.systems, options.job_seconds, turn + 1)
+                for done in jobs.measure_jobs(*asked_jobs):
+                    measured.jobs.append(done)
+                    say(f"round {turn + 1}  {model:<9} jobs    {done.system:<15} {done}")
+            for entry in () if options.only else chosen:
                 if entry.kind == "limit" and model != options.models[0]:
                     continue  # no model behind it: once is enough
                 visit = Visit(
@@ -155,19 +183,27 @@ def measure_all(options: Options) -> tuple[Visits, dict[str, dict[str, str]], li
                 )
                 if visit.error is None:
                     measure_one(visit, entry, model, projects[model], fitted[model, entry.environment], options)
-                visits[model].setdefault(entry.name, []).append(visit)
-    found = {entry.environment for entry in chosen} - broken.keys()
-    return visits, {environment: environments.versions(environment) for environment in sorted(found)}, runs
+                measured.visits[model].setdefault(entry.name, []).append(visit)
+    found = {*needed, *(entry.environment for entry in chosen)} - broken.keys()
+    measured.versions = {environment: environments.versions(environment) for environment in sorted(found)}
+    if needed:
+        measured.versions["of the machine"] = backing.installed_versions()
+    return measured
 
 
-def install(chosen: Sequence[System]) -> dict[str, str]:
-    """Install what the systems need; returns why, for each environment that cannot be had.
+def job_environments(options: Options) -> list[str]:
+    """Environments of the systems that do jobs, if any are asked to."""
+    return [way.environment for way in jobs.JOB_SYSTEMS if way.needs in options.systems and options.job_seconds]
+
+
+def install(needed: Sequence[str]) -> dict[str, str]:
+    """Install the environments that are needed; returns why, for each environment that cannot be had.
 
     Raises:
         BenchError: an environment that everything stands on cannot be had.
     """
     broken = {}
-    for environment in dict.fromkeys([PLAIN, OURS, *(entry.environment for entry in chosen)]):
+    for environment in dict.fromkeys([PLAIN, OURS, *needed]):
         say(f"installing {environment}")
         try:
             environments.install(environment)
