@@ -76,6 +76,10 @@ class DatabaseError(ServiceError):
     """The database of records cannot be reached, or is not as this code needs it."""
 
 
+class BrokerError(ServiceError):
+    """What carries messages to the workers of jobs cannot be reached, or does not take them."""
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
     """The closest known word as a question, or `otherwise`."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
