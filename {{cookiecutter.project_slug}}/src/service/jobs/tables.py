@@ -28,7 +28,8 @@ jobs = Table(
     Column("webhook_attempts", Integer, nullable=False),
     Column("webhook_at", Moment, comment="When it is tried next"),
     CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="jobs_state"),
-    Index("jobs_state_created_at", "state", "created_at"),
+    Index("jobs_created_at", "created_at", "job_id"),
+    Index("jobs_state_created_at", "state", "created_at", "job_id"),
     Index("jobs_expires_at", "expires_at"),
     Index("jobs_webhook_at", "webhook_at"),
 )
@@ -40,9 +41,9 @@ chunks = Table(
     Column("number", Integer, primary_key=True, comment="From 0, in the order of the rows"),
     Column("first_row", Integer, nullable=False, comment="Its place among the rows of the job, from 0"),
     Column("rows", Integer, nullable=False),
-    Column("state", Text, nullable=False, comment="queued, running, done"),
-    Column("body", LargeBinary, comment="Unless it is in the storage"),
-    Column("result", LargeBinary, comment="Unless it is in the storage"),
+    Column(
+        "state", Text, nullable=False, comment="queued, running, done; stopped once its job has failed or is cancelled"
+    ),
     Column("attempts", Integer, nullable=False, comment="How often a worker began it"),
     Column("published_at", Moment, comment="When a message for it was last sent"),
     Column("claim", Id, comment="Of the worker that has it; once another has it, no longer"),
@@ -50,7 +51,10 @@ chunks = Table(
     Column("lease_until", Moment, comment="When another may take it"),
     Column("started_at", Moment, comment="Of the last attempt"),
     Column("finished_at", Moment),
-    CheckConstraint("state IN ('queued', 'running', 'done')", name="job_chunks_state"),
+    # Last, since SQLite reads a row from its start: what is counted is found without them.
+    Column("body", LargeBinary, comment="Unless it is in the storage; none once it is of no use any more"),
+    Column("result", LargeBinary, comment="Unless it is in the storage"),
+    CheckConstraint("state IN ('queued', 'running', 'done', 'stopped')", name="job_chunks_state"),
     Index("job_chunks_state_lease_until", "state", "lease_until"),
     Index("job_chunks_state_published_at", "state", "published_at"),
 )

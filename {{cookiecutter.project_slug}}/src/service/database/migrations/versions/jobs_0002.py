@@ -44,7 +44,8 @@ def upgrade() -> None:
         sa.Column("webhook_at", MOMENT, comment="When it is tried next"),
         sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="jobs_state"),
     )
-    op.create_index("jobs_state_created_at", "jobs", ["state", "created_at"])
+    op.create_index("jobs_created_at", "jobs", ["created_at", "job_id"])
+    op.create_index("jobs_state_created_at", "jobs", ["state", "created_at", "job_id"])
     op.create_index("jobs_expires_at", "jobs", ["expires_at"])
     op.create_index("jobs_webhook_at", "jobs", ["webhook_at"])
     op.create_table(
@@ -53,9 +54,12 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer, primary_key=True, comment="From 0, in the order of the rows"),
         sa.Column("first_row", sa.Integer, nullable=False, comment="Its place among the rows of the job, from 0"),
         sa.Column("rows", sa.Integer, nullable=False),
-        sa.Column("state", sa.Text, nullable=False, comment="queued, running, done"),
-        sa.Column("body", sa.LargeBinary, comment="Unless it is in the storage"),
-        sa.Column("result", sa.LargeBinary, comment="Unless it is in the storage"),
+        sa.Column(
+            "state",
+            sa.Text,
+            nullable=False,
+            comment="queued, running, done; stopped once its job has failed or is cancelled",
+        ),
         sa.Column("attempts", sa.Integer, nullable=False, comment="How often a worker began it"),
         sa.Column("published_at", MOMENT, comment="When a message for it was last sent"),
         sa.Column("claim", ID, comment="Of the worker that has it; once another has it, no longer"),
@@ -63,7 +67,9 @@ def upgrade() -> None:
         sa.Column("lease_until", MOMENT, comment="When another may take it"),
         sa.Column("started_at", MOMENT, comment="Of the last attempt"),
         sa.Column("finished_at", MOMENT),
-        sa.CheckConstraint("state IN ('queued', 'running', 'done')", name="job_chunks_state"),
+        sa.Column("body", sa.LargeBinary, comment="Unless it is in the storage; none once it is of no use any more"),
+        sa.Column("result", sa.LargeBinary, comment="Unless it is in the storage"),
+        sa.CheckConstraint("state IN ('queued', 'running', 'done', 'stopped')", name="job_chunks_state"),
     )
     op.create_index("job_chunks_state_lease_until", "job_chunks", ["state", "lease_until"])
     op.create_index("job_chunks_state_published_at", "job_chunks", ["state", "published_at"])
