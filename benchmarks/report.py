@@ -42,13 +42,13 @@ WHAT_OF_JOBS = ("submitted", "finished")
 
 def write(measured: "Measured", options: "Options") -> Path:
     """Write both files; returns the Markdown's path."""
-    visits, versions, runs = measured.visits, measured.versions, measured.files
+    visits, versions, runs = measured.visits, measured.versions, measured.file_runs
     options.out.mkdir(parents=True, exist_ok=True)
     summaries = summarise(visits)
     found = [
         bar for model, systems in summaries.items() for bar in bars(model, systems, options.systems) if not options.only
     ]
-    found += file_bars(runs) + job_bars(measured.jobs)
+    found += file_bars(runs) + job_bars(measured.job_runs)
     about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     settings = {**asdict(options), "out": options.out.name, "connections": CONNECTIONS}
     data = {
@@ -61,7 +61,7 @@ def write(measured: "Measured", options: "Options") -> Path:
             for model, systems in visits.items()
         },
         "files": [asdict(one) for one in runs],
-        "jobs": [asdict(one) for one in measured.jobs],
+        "jobs": [asdict(one) for one in measured.job_runs],
         "bars": [{**asdict(bar), "passed": bar.passed} for bar in found],
     }
     markdown = options.out / "bench.md"
@@ -70,7 +70,7 @@ def write(measured: "Measured", options: "Options") -> Path:
     parts += [_model_table(model, summaries[model], visits[model]) for model in visits if visits[model]]
     parts += [
         _files_table(runs),
-        _jobs_table(measured.jobs),
+        _jobs_table(measured.job_runs),
         _bars_table(found),
         _notes(visits, options),
         _versions_table(versions),

@@ -65,8 +65,8 @@ class Measured:
     """Everything that a run measured."""
 
     visits: Visits
-    files: list[files.FileRun] = field(default_factory=list)
-    jobs: list[jobs.JobRun] = field(default_factory=list)
+    file_runs: list[files.FileRun] = field(default_factory=list)
+    job_runs: list[jobs.JobRun] = field(default_factory=list)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -91,8 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for visit in rounds
         if visit.error and (name in QUICK)
     ]
-    faults += [f"{one.system}, {one.format} file with {one.model}: {one.error}" for one in measured.files if one.error]
-    faults += [f"jobs of {one.system} with {one.model}: {one.error}" for one in measured.jobs if one.error]
+    faults += [
+        f"{one.system}, {one.format} file with {one.model}: {one.error}" for one in measured.file_runs if one.error
+    ]
+    faults += [f"jobs of {one.system} with {one.model}: {one.error}" for one in measured.job_runs if one.error]
     if faults:
         sys.exit("bench: " + "\n".join(dict.fromkeys(faults)))
 
@@ -167,13 +169,13 @@ def measure_all(options: Options) -> Measured:
             if options.file_rows:
                 asked = (model, projects[model], fitted, options.systems, options.file_rows, turn + 1)
                 for one in files.measure(*asked):
-                    measured.files.append(one)
+                    measured.file_runs.append(one)
                     rate = one.error or f"{one.rows_per_s:,.0f} rows/s"
                     say(f"round {turn + 1}  {model:<9} {one.format:<7} {one.system:<8} {rate}")
             if options.job_seconds and model == options.models[0]:  # of another, only the prediction differs
                 asked_jobs = (model, projects[model], fitted, options.systems, options.job_seconds, turn + 1)
                 for done in jobs.measure_jobs(*asked_jobs):
-                    measured.jobs.append(done)
+                    measured.job_runs.append(done)
                     say(f"round {turn + 1}  {model:<9} jobs    {done.system:<15} {done}")
             for entry in () if options.only else chosen:
                 if entry.kind == "limit" and model != options.models[0]:
