@@ -1,11 +1,11 @@
 """Naive Bayes on numbers that are normally distributed, and on yes or no; other kinds are `Linear`."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from service.inference.engine.checks import Matrix, refuse_non_finite
+from service.inference.engine.estimator import SelfContained
 from service.inference.engine.heads import Answer, Head
 from service.inference.engine.linear import Linear
 
@@ -13,7 +13,7 @@ JOINT = Head("joint")
 
 
 @dataclass(frozen=True)
-class GaussianBayes:
+class GaussianBayes(SelfContained):
     """`GaussianNB`: the sum of squared distances from each class, in units of its variance."""
 
     means: Matrix
@@ -24,10 +24,6 @@ class GaussianBayes:
     """Shape (classes,): the logarithm of each class's density at its mean."""
     priors: Matrix
     """Shape (classes,): logarithms."""
-
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """See `Estimator`."""
-        return self
 
     def __call__(self, matrix: Matrix) -> Answer:
         """The answer to rows of shape (rows, k).
@@ -44,15 +40,11 @@ class GaussianBayes:
 
 
 @dataclass(frozen=True)
-class Thresholded:
+class Thresholded(SelfContained):
     """`BernoulliNB`: a linear model of whether each number is above a threshold."""
 
     threshold: float
     linear: Linear
-
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """See `Estimator`."""
-        return self
 
     def __call__(self, matrix: Matrix) -> Answer:
         """The answer to rows of shape (rows, k).

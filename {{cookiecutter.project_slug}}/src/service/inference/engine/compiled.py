@@ -12,7 +12,8 @@ from service.errors import ArtefactError, Fault
 from service.features.columns import Columns
 from service.inference.engine.checks import Matrix, is_finite
 from service.inference.engine.codec import Codec
-from service.inference.engine.estimators import ESTIMATORS, Estimator
+from service.inference.engine.estimator import Estimator
+from service.inference.engine.estimators import ESTIMATORS
 from service.inference.engine.heads import Answer
 from service.inference.engine.program import PROGRAM, Program
 from service.inference.outputs import class_indices, numbers, probability_matrix

@@ -1,16 +1,16 @@
 """Linear and logistic models: one product of matrices, with scikit-learn's own operands."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from service.inference.engine.checks import Matrix, refuse_non_finite
+from service.inference.engine.estimator import SelfContained
 from service.inference.engine.heads import Answer, Head
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(SelfContained):
     """Everything that is `X @ coef.T + intercept`, read by a head."""
 
     coefficients: Matrix
@@ -23,10 +23,6 @@ class Linear:
     def __post_init__(self) -> None:
         # scikit-learn multiplies by a transposed view too: BLAS sums in another order for another layout.
         object.__setattr__(self, "_transposed", np.ascontiguousarray(self.coefficients).T)
-
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """See `Estimator`."""
-        return self
 
     def __call__(self, matrix: Matrix) -> Answer:
         """The answer to rows of shape (rows, k).

@@ -4,7 +4,6 @@ Which of several equally distant points is a neighbour depends on the order in w
 them. Rows with such a tie are searched again through that tree (`kd_tree`).
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.engine.checks import Matrix, refuse_non_finite
+from service.inference.engine.estimator import SelfContained
 from service.inference.engine.heads import Answer
 from service.inference.engine.kd_tree import KdTree
 
@@ -20,7 +20,7 @@ CHUNK = 1_000_000
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(SelfContained):
     """`KNeighborsClassifier` and `KNeighborsRegressor` over a k-d tree."""
 
     points: Matrix
@@ -34,10 +34,6 @@ class Neighbours:
     weighted: bool
     """Whether neighbours count by the inverse of their distance."""
     tree: KdTree
-
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """See `Estimator`."""
-        return self
 
     def __call__(self, matrix: Matrix) -> Answer:
         """The answer to rows of shape (rows, k).

@@ -1,19 +1,19 @@
 """Multi-layer perceptrons: one product of matrices for each layer, with scikit-learn's own operands."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from service.inference.engine.checks import Matrix, refuse_non_finite
+from service.inference.engine.estimator import SelfContained
 from service.inference.engine.heads import Answer, Head, sigmoid
 
 Activation = Literal["identity", "logistic", "tanh", "relu"]
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(SelfContained):
     """Layers, the last of which gives scores to the head."""
 
     weights: tuple[Matrix, ...]
@@ -22,10 +22,6 @@ class Network:
     activation: Activation
     """Of all layers but the last."""
     head: Head
-
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """See `Estimator`."""
-        return self
 
     def __call__(self, matrix: Matrix) -> Answer:
         """The answer to rows of shape (rows, k).

@@ -1,6 +1,5 @@
 """Support vector machines with a kernel, as libsvm computes them: one sum over the vectors for each pair of classes."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference.engine.checks import Matrix, is_finite, refuse_non_finite
+from service.inference.engine.estimator import SelfContained
 from service.inference.engine.heads import Answer
 from service.inference.engine.pairwise import coupled
 
@@ -36,7 +36,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class SupportVectors:
+class SupportVectors(SelfContained):
     """`SVC`, `NuSVC`, `SVR` and `NuSVR`."""
 
     vectors: Matrix
@@ -53,10 +53,6 @@ class SupportVectors:
     slopes: Matrix | None
     """Shape (pairs,): of the sigmoid that makes probabilities, where the model has them."""
     offsets: Matrix | None
-
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """See `Estimator`."""
-        return self
 
     def __call__(self, matrix: Matrix) -> Answer:
         """The answer to rows of shape (rows, k).

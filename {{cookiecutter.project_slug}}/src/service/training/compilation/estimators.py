@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC, LinearSVR
 
 from service.artefact.schema import ModelSchema
-from service.inference.engine.estimators import Estimator
+from service.inference.engine.estimator import Estimator
 from service.inference.engine.heads import Head, Kind
 from service.inference.engine.linear import Linear
 from service.inference.outputs import class_indices
