@@ -10,7 +10,7 @@ import typer
 from service.cli.ages import age
 from service.cli.app import app
 from service.errors import Fault, ServiceError
-from service.settings import load_settings
+from service.settings import Settings, load_settings
 
 
 @app.command()
@@ -35,8 +35,7 @@ def drift(
         raise ServiceError(Fault("--window and --since both say when to start", advice="give one of them"))
     settings = load_settings()
     end = (until or datetime.now(UTC)).replace(tzinfo=UTC)
-    length = age(window) if window is not None else timedelta(hours=settings.monitoring.window_hours)
-    start = since.replace(tzinfo=UTC) if since is not None else end - length
+    start = since.replace(tzinfo=UTC) if since is not None else end - _length(window, settings)
     report = drift_of(settings, start, end, model_version)
     if html is not None:
         from service.monitoring.drift.report import render_drift_report
@@ -64,9 +63,8 @@ def performance(
     from service.terminal import show_performance
 
     settings = load_settings()
-    length = timedelta(hours=settings.monitoring.window_hours) if window is None else age(window)
     until = datetime.now(UTC)
-    measured = measure(settings, until - length, until, model_version)
+    measured = measure(settings, until - _length(window, settings), until, model_version)
     if as_json:
         sys.stdout.write(measured.model_dump_json(indent=2) + "\n")
     else:
@@ -110,6 +108,11 @@ def feedback(
     status = StatusReader(settings.records_directory, settings.name, settings.records.sinks, is_exact=False).read()
     is_shipped = not status.is_shipping and ship_once(settings)
     out.print(f"[bold green]Taken[/] and {'shipped' if is_shipped else 'on its way to the sinks'}")
+
+
+def _length(window: str | None, settings: Settings) -> timedelta:
+    """Of a window: as it was said, or else as configured."""
+    return timedelta(hours=settings.monitoring.window_hours) if window is None else age(window)
 
 
 def _number(text: str) -> float | str:
