@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings, load_settings
+from tests.service.ports import free_port
 
 CONFIG = "name: houses\nid_name: house id\n"
 
@@ -28,9 +28,7 @@ class Server:
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user:
             shutil.chown(folder, self._user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
+        self._port = free_port()
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-N", "-U", "postgres")
         self._databases = count()
 

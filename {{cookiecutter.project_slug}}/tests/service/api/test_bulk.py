@@ -1,6 +1,5 @@
 """Bulk requests over HTTP: every format in and out, headers, limits, streams."""
 
-import csv
 import io
 import json
 import threading
@@ -17,11 +16,9 @@ from service.api.app import create_app
 from service.inference import bulk, bulk_formats
 from service.inference.served_model import ServedModel
 from service.settings import Settings, load_settings
+from tests.service.bodies import CSV, FILE, JSON, NDJSON, PARQUET, STREAM, TABLES, encode, table_in
 
-JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
-PARQUET = "application/vnd.apache.parquet"
-STREAM, FILE = "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"
-ALL = [JSON, NDJSON, CSV, PARQUET, STREAM, FILE]
+ALL = [JSON, NDJSON, *TABLES]
 
 ROWS: list[dict[str, Any]] = [
     {"house id": "h1", "floor area": 300.0, "lift": True, "class": 4, "colour": "red"},
@@ -29,30 +26,6 @@ ROWS: list[dict[str, Any]] = [
     {"house id": "h3", "floor area": 5000.0, "lift": False, "class": 2, "colour": "pink"},
     {"house id": "h4", "floor area": 310.5, "lift": True, "class": 0, "view": [0.5, 1.0], "built": "1950-02-03T00:00"},
 ]
-
-
-def encode(rows: list[dict[str, Any]], media_type: str) -> bytes:
-    """Rows in a format."""
-    sink = io.BytesIO()
-    if media_type == JSON:
-        return json.dumps(rows).encode()
-    if media_type == NDJSON:
-        return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    names = list({name: None for row in rows for name in row})
-    if media_type == CSV:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    if media_type == PARQUET:
-        pq.write_table(table, sink)
-    else:
-        opened = pa.ipc.new_stream if media_type == STREAM else pa.ipc.new_file
-        with opened(sink, table.schema) as writer:
-            writer.write_table(table)
-    return sink.getvalue()
 
 
 def decode(body: bytes, media_type: str) -> list[dict[str, Any]]:
@@ -71,13 +44,8 @@ def decode(body: bytes, media_type: str) -> list[dict[str, Any]]:
             }
             for row in rows
         ]
-    elif media_type == CSV:
-        rows = list(csv.DictReader(io.StringIO(body.decode())))
-    elif media_type == PARQUET:
-        rows = pq.read_table(io.BytesIO(body)).to_pylist()
     else:
-        opened = pa.ipc.open_stream if media_type == STREAM else pa.ipc.open_file
-        rows = opened(body).read_all().to_pylist()
+        rows = table_in(body, media_type)
     return [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
 
 

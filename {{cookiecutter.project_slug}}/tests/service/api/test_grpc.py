@@ -1,7 +1,6 @@
 """The Open Inference Protocol over gRPC: the answers of HTTP, errors as gRPC has them, the same limits and keys."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,15 +21,9 @@ from service.inference.core import Core
 from service.inference.predictor import Predictions
 from service.inference.served_model import ServedModel
 from service.settings import ApiSettings, Settings, load_settings
+from tests.service.ports import free_port
 
 Call = Callable[..., Awaitable[Any]]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def talk(served: ServedModel, words: Callable[[Call, InWork], Awaitable[None]], **options: Any) -> None:

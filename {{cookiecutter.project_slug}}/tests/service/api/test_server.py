@@ -14,10 +14,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,13 @@ from service.records.status import StatusReader
 from service.settings import load_settings
 from service.training.hooks import Hooks
 from service.training.pipeline import train
+from tests.service import waiting
+from tests.service.ports import free_port
+
+until = partial(waiting.until, seconds=20)
 
 HOUSE = json.dumps({"floor area": 300.0, "lift": True}).encode()
 SHIPPING = {"SERVICE__RECORDS__SINKS": "stdout", "SERVICE__RECORDS__SHIPPING": "with_service"}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -87,15 +85,6 @@ def post(url: str, body: bytes = HOUSE) -> dict[str, Any]:
 def children(process: "subprocess.Popen[str]") -> set[int]:
     """The pids of a service's workers."""
     return {int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for something that must come."""
-    for _ in range(200):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
 
 
 def answered(address: str) -> float:
@@ -227,7 +216,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(project: Path) -> None:
         before = children(process)
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: len(children(process)) == 2 and killed not in children(process))
+        until(lambda: len(children(process)) == 2 and killed not in children(process))
         for _ in range(20):
             post(f"{address}/predict")
         assert answered(address) == 40
@@ -238,7 +227,7 @@ def test_workers_do_not_outlive_their_parent(project: Path) -> None:
     with serving(project, "--workers", "2") as (address, process):
         workers = children(process)
         process.kill()
-        wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").is_file() for pid in workers))
+        until(lambda: not any(Path(f"/proc/{pid}/cmdline").is_file() for pid in workers))
         with pytest.raises(urllib.error.URLError):
             post(f"{address}/predict")
 
@@ -250,10 +239,8 @@ def test_sighup_brings_the_current_model_and_never_a_worse_one(project: Path) ->
         asked = callers.submit(ask_until_refused, address)
         rename(trained, "20300101-000000-aaaaaa")
         process.send_signal(signal.SIGHUP)
-        wait_until(
-            lambda: {post(f"{address}/predict")["model_version"] for _ in range(9)} == {"20300101-000000-aaaaaa"}
-        )
-        wait_until(lambda: len(children(process)) == 2)
+        until(lambda: {post(f"{address}/predict")["model_version"] for _ in range(9)} == {"20300101-000000-aaaaaa"})
+        until(lambda: len(children(process)) == 2)
         workers = children(process)
         damaged = rename(trained, "20300101-000000-bbbbbb")
         (damaged / "golden.json").write_text("[]")
@@ -279,7 +266,7 @@ def test_workers_share_the_model_in_memory_unless_they_may_not(
     used = {}
     for preload in ("true", "false"):
         with serving(project, "--workers", "2", SERVICE__API__PRELOAD=preload) as (address, process):
-            wait_until(lambda: len(children(process)) >= 2)
+            until(lambda: len(children(process)) >= 2)
             for _ in range(30):
                 assert post(f"{address}/predict")["prediction"] == "yes"
             used[preload] = memory({process.pid, *children(process)})
@@ -364,7 +351,7 @@ def test_records_are_shipped_while_the_service_runs_and_before_it_ends(project: 
     with serving(project, "--workers", workers, **SHIPPING) as (address, process):
         for _ in range(30):
             post(f"{address}/predict")
-        wait_until(lambda: 'records_lag_records{sink="stdout"} 0.0' in metrics_of(address) and shipped(records) == 30)
+        until(lambda: 'records_lag_records{sink="stdout"} 0.0' in metrics_of(address) and shipped(records) == 30)
         for _ in range(20):
             post(f"{address}/predict")
         process.terminate()
@@ -377,11 +364,11 @@ def test_records_are_shipped_while_the_service_runs_and_before_it_ends(project: 
 def test_shipping_ends_with_a_service_that_is_killed(project: Path, workers: str) -> None:
     records = project / "var" / "records"
     with serving(project, "--workers", workers, **SHIPPING) as (address, process):
-        wait_until(lambda: is_shipping(records))
+        until(lambda: is_shipping(records))
         post(f"{address}/predict")
         process.kill()
         process.wait()
-        wait_until(lambda: not is_shipping(records))
+        until(lambda: not is_shipping(records))
 
 
 def metrics_of(address: str) -> str:

@@ -4,18 +4,21 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tests.service import waiting
+from tests.service.ports import free_port
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 PATIENCE_SECONDS = 120.0
 """For what takes a second or two: the machine may be busy."""
+until = partial(waiting.until, seconds=PATIENCE_SECONDS)
 
 
 class Service:
@@ -28,9 +31,7 @@ class Service:
     """
 
     def __init__(self, project: Path, *prefix: str, **variables: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.project = project
         self._command = [*prefix, sys.executable, "-m", "service.cli"]
         # What a killed process leaves in the folder for temporary files goes with the test's folder.
@@ -95,11 +96,3 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: An
     connection.request(method, path, None if body is None else json.dumps(body), headers)
     response = connection.getresponse()
     return response.status, json.loads(response.read())
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to be so"
-        time.sleep(0.02)

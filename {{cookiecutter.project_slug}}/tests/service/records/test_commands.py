@@ -2,13 +2,12 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,8 @@ import pytest
 from service.records.database.store import open_store
 from service.records.record import FeedbackRecord, PredictionRecord, Record
 from service.settings import Settings, load_settings
+from tests.service.ports import free_port
+from tests.service.waiting import until
 
 SOURCE = str(Path(__file__).resolve().parents[3] / "src")
 VARIABLES = {"SERVICE__RECORDS__SHIPPING": "separate"}
@@ -43,9 +44,7 @@ def service(project: Path, environment: dict[str, str], *arguments: str, status:
 @contextmanager
 def serving(project: Path, environment: dict[str, str]) -> Iterator[str]:
     """The address of the service with two workers; ended with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     command = [sys.executable, "-m", "service.cli", "serve", "--port", port, "--workers", "2"]
     process = subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
@@ -147,11 +146,11 @@ def test_postgresql_stopped_and_started_under_load_has_every_answer_once(
         askers = [threading.Thread(target=ask, args=(address, 300)) for _ in range(2)]
         for asker in askers:
             asker.start()
-        until(lambda: len(ids) > 100)
+        until(lambda: len(ids) > 100, seconds=60)
         postgresql.stop()
         try:
             reached = len(ids)
-            until(lambda: len(ids) > reached + 100)  # the service answers on
+            until(lambda: len(ids) > reached + 100, seconds=60)  # the service answers on
         finally:
             postgresql.start()
         for asker in askers:
@@ -167,14 +166,6 @@ def recorded(settings: Settings) -> list[Record]:
     """What is in the database."""
     with open_store(settings) as store:
         return list(store.records(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)))
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for something to come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.slow

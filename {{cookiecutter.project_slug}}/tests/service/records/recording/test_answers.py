@@ -1,7 +1,5 @@
 """Every answer has its record: by every route and in every format, and what happens where there can be none."""
 
-import csv
-import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
@@ -18,10 +14,8 @@ from service.api.app import create_app
 from service.inference import bulk
 from service.records.record import PredictionRecord
 from service.settings import load_settings
+from tests.service.bodies import CSV, NDJSON, TABLES, encode, table_in
 
-NDJSON, CSV, PARQUET = "application/x-ndjson", "text/csv", "application/vnd.apache.parquet"
-STREAM, FILE = "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"
-TABLES = [CSV, PARQUET, STREAM, FILE]
 INFER = "/v2/models/houses/infer"
 
 HOUSE: dict[str, Any] = {
@@ -42,38 +36,6 @@ INPUTS: list[dict[str, Any]] = [
     {**BARE, "class": 3, "garden[ha]": None, "colour": None, "built": None, "view": [0.0, 0.0]},
 ]
 """What the model sees of both houses, in the order of the features, without what is personal."""
-
-
-def body_of(rows: list[dict[str, Any]], media_type: str) -> bytes:
-    """Rows in a format."""
-    if media_type == "application/json":
-        return json.dumps(rows).encode()
-    if media_type == NDJSON:
-        return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    names = list({name: None for row in rows for name in row})
-    if media_type == CSV:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    sink = io.BytesIO()
-    if media_type == PARQUET:
-        pq.write_table(table, sink)
-    else:
-        with (pa.ipc.new_stream if media_type == STREAM else pa.ipc.new_file)(sink, table.schema) as writer:
-            writer.write_table(table)
-    return sink.getvalue()
-
-
-def table_in(body: bytes, media_type: str) -> list[dict[str, Any]]:
-    """The rows of an answer that is a table."""
-    if media_type == CSV:
-        return list(csv.DictReader(io.StringIO(body.decode())))
-    if media_type == PARQUET:
-        return list(pq.read_table(io.BytesIO(body)).to_pylist())
-    return list((pa.ipc.open_stream if media_type == STREAM else pa.ipc.open_file)(body).read_all().to_pylist())
 
 
 class Recording:
@@ -132,7 +94,7 @@ def test_bulk_answers_of_every_format_are_recorded_without_rows_that_fail(
         rows[0]["view"], rows[0]["lift"] = json.dumps(HOUSE["view"]), "true"
         rows[1]["lift"] = rows[2]["lift"] = "false"
     headers = {"content-type": media_type, "accept": "application/json"}
-    response = service.client.post("/predict/batch", content=body_of(rows, media_type), headers=headers)
+    response = service.client.post("/predict/batch", content=encode(rows, media_type), headers=headers)
     given = response.json()["predictions"]
     assert ["error" in answer for answer in given] == [False, True, False], given
     records = read(service.directory)

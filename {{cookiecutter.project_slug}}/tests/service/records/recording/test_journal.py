@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,11 @@ from service.records.journal import CAP_REACHED, Journal, Turn
 from service.records.segment import segment_files, segments_folder
 from service.records.syncing import NotStored
 from service.settings import RecordsSettings
+from tests.service import waiting
+
+until = partial(waiting.until, seconds=10)
 
 LINE = b'{"some": "line"}\n'
-
-
-def eventually(condition: Callable[[], Any]) -> None:
-    """Wait until something holds."""
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came true")
 
 
 def lines(directory: Path) -> list[bytes]:
@@ -81,9 +75,9 @@ def test_a_segment_is_rotated_by_size(journals: Any, tmp_path: Path) -> None:
     for index in range(20):
         journal.append(b'"%d%b"\n' % (index, b"x" * 1000))
         time.sleep(0.02)
-    eventually(lambda: len(segment_files(tmp_path)) > 2)
+    until(lambda: len(segment_files(tmp_path)) > 2)
     assert len(lines(tmp_path)) == 20
-    eventually(lambda: sum(map(is_open, segment_files(tmp_path))) == 1)
+    until(lambda: sum(map(is_open, segment_files(tmp_path))) == 1)
 
 
 def test_an_idle_segment_is_rotated_by_age_and_an_empty_one_stays(journals: Any, tmp_path: Path) -> None:
@@ -92,8 +86,8 @@ def test_an_idle_segment_is_rotated_by_age_and_an_empty_one_stays(journals: Any,
     time.sleep(1.5)
     assert segment_files(tmp_path) == [empty]
     journal.append(LINE)
-    eventually(lambda: len(segment_files(tmp_path)) == 2)
-    eventually(lambda: not is_open(empty))
+    until(lambda: len(segment_files(tmp_path)) == 2)
+    until(lambda: not is_open(empty))
     assert lines(tmp_path) == [LINE[:-1]]
 
 
@@ -178,9 +172,9 @@ def test_a_full_disk_stores_whole_lines_or_none_and_recovers_by_itself(
     with pytest.raises(NotStored, match="the disk for records is full"):
         journal.append(line)
     # What is closed can be shipped and deleted, although there is no space for another.
-    eventually(lambda: not any(map(is_open, segment_files(small_disk))))
+    until(lambda: not any(map(is_open, segment_files(small_disk))))
     ballast.unlink()
-    eventually(lambda: journal.full is None)
+    until(lambda: journal.full is None)
     journal.append(line)
     journal.close()
     assert len(lines(small_disk)) == stored + 1
@@ -196,7 +190,7 @@ def test_a_service_that_starts_on_a_full_disk_waits_for_space(journals: Any, sma
     with pytest.raises(NotStored):
         journal.append(LINE)
     ballast.unlink()
-    eventually(lambda: journal.full is None)
+    until(lambda: journal.full is None)
     journal.append(LINE)
 
 
@@ -204,13 +198,13 @@ def test_no_more_waits_than_the_limit_of_all_processes(journals: Any, tmp_path: 
     first, second = (journals(max_bytes=2**20, sync_milliseconds=10) for _ in range(2))
     for _ in range(11):
         first.append(b"x" * 100_000 + b"\n")
-    eventually(lambda: first.full == second.full == CAP_REACHED)
+    until(lambda: first.full == second.full == CAP_REACHED)
     with pytest.raises(NotStored, match="max_bytes"):
         second.append(LINE)
-    eventually(lambda: not any(map(is_open, segment_files(tmp_path))))
+    until(lambda: not any(map(is_open, segment_files(tmp_path))))
     for path in segment_files(tmp_path):
         path.unlink()
-    eventually(lambda: first.full is None and second.full is None)
+    until(lambda: first.full is None and second.full is None)
     second.append(LINE)
 
 
@@ -218,8 +212,8 @@ def test_a_deleted_segment_is_noticed_and_another_begun(journals: Any, tmp_path:
     journal = journals(sync_milliseconds=10)
     [path] = segment_files(tmp_path)
     path.unlink()
-    eventually(lambda: segment_files(tmp_path))
-    eventually(lambda: journal.full is None)
+    until(lambda: segment_files(tmp_path))
+    until(lambda: journal.full is None)
     journal.append(LINE)
     assert lines(tmp_path) == [LINE[:-1]]
 

@@ -8,12 +8,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.service import waiting
+
 SOURCE = Path(__file__).resolve().parents[4] / "src"
+until = partial(waiting.until, seconds=30)
 PARENT = """
 import sys, time
 from service.api.shipping import Shipping
@@ -69,15 +73,6 @@ def printed(folder: Path, output: str = "output.jsonl") -> Counter[str]:
         except json.JSONDecodeError:
             continue
     return found
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    for _ in range(3000):
-        if is_so():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to be so")
 
 
 def status(started: Callable[..., Any], folder: Path) -> Any:

@@ -3,8 +3,9 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from service.records.replay import replay_dead_letters, replay_records
 from service.records.shipper import Shipper, sole_shipper
 from service.records.sinks.sink import Sink
 from service.records.status import StatusReader
+from tests.service import waiting
+
+until = partial(waiting.until, seconds=10)
 
 
 @pytest.fixture(autouse=True)
@@ -46,15 +50,6 @@ def ship_once(directory: Path, *sinks: Sink) -> bool:
     ending = Ending(tries=2, waits_for_writers=False)
     ending.set()
     return Shipper(directory, "houses", sinks, ending).run()
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    for _ in range(1000):
-        if is_so():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to be so")
 
 
 def status(directory: Path, *names: str, is_exact: bool = True) -> Any:
