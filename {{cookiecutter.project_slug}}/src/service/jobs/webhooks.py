@@ -26,7 +26,8 @@ from service.inference.problems import Problem
 from service.settings import WEBHOOK_KEY_PREFIX, Settings
 
 if TYPE_CHECKING:
-    from service.jobs.store import Job, JobStore  # type: ignore[import-not-found, unused-ignore]
+    from service.jobs.job import Job
+    from service.jobs.store import JobStore
 
 SECONDS = 10.0
 """Time for one webhook, from the connection to the first line of the answer."""
