@@ -176,7 +176,8 @@ class JobsSettings(Section):
 
     broker: str | None = "filesystem://var/jobs/messages"
     """What carries messages to the workers: `amqp://user@host:5672/vhost` (RabbitMQ) in production,
-    `redis://host:6379/0`, or a folder on this machine; `null` for a service without jobs. Without a password."""
+    `redis://host:6379/0`, or a folder on this machine; `null`, or an empty variable, for a service without jobs.
+    Without a password."""
     broker_password: Annotated[SecretStr | None, Field(json_schema_extra={"secret": True})] = None
     """A secret: set `SERVICE__JOBS__BROKER_PASSWORD`, never this file."""
     storage: str = "var/jobs/files"
@@ -230,6 +231,11 @@ class JobsSettings(Section):
                 "bytes as base64: echo whsec_$(openssl rand -base64 32) makes one"
             )
         return key
+
+    @field_validator("broker", mode="before")
+    @classmethod
+    def _an_empty_variable_is_none(cls, url: object) -> object:
+        return None if url == "" else url
 
     @field_validator("broker", "result_backend")
     @classmethod

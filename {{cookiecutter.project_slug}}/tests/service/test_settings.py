@@ -44,6 +44,10 @@ def test_the_environment_fills_a_section_that_is_commented_out(tmp_path: Path) -
     assert (settings.api.port, settings.training.seed) == (9000, 42)
 
 
+def test_an_empty_variable_is_a_service_without_jobs(tmp_path: Path) -> None:
+    assert load(tmp_path, "name: penguins\n", {"SERVICE__JOBS__BROKER": ""}).jobs.broker is None
+
+
 def test_the_project_may_be_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: penguins\n")
     assert load_settings(environ={"SERVICE_ROOT": str(tmp_path)}).root == tmp_path

@@ -335,6 +335,24 @@ def test_workers_that_cannot_start_end_the_service(project: Path, preload: str) 
     assert "golden rows are answered otherwise than in training" in said
 
 
+def test_a_deployed_service_is_asked_for_the_example_of_its_documentation(project: Path) -> None:
+    with serving(project, SERVICE__API__KEYS="first,second") as (address, _):
+        assert "No valid API key" in smoked(project, address, succeeds=False)
+        answer = json.loads(smoked(project, address, SERVICE__API__KEYS="second"))
+        assert answer["prediction"] in ("yes", "no")
+    assert "does not answer" in smoked(project, address, succeeds=False)
+
+
+def smoked(project: Path, address: str, succeeds: bool = True, **variables: str) -> str:
+    """What `service smoke` says."""
+    source = Path(__file__).resolve().parents[3] / "src"
+    environment = {**os.environ, "PYTHONPATH": str(source), "COLUMNS": "500", **variables}
+    command = [sys.executable, "-m", "service.cli", "smoke", address]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert (done.returncode == 0) is succeeds, done.stderr
+    return done.stdout or done.stderr
+
+
 def test_grpc_is_served_beside_http_by_all_workers(project: Path) -> None:
     port = free_port()
     with serving(project, "--workers", "2", SERVICE__API__GRPC_PORT=str(port)) as (address, process):
