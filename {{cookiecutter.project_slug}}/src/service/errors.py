@@ -72,6 +72,10 @@ class EngineError(ServiceError):
     """The processes or the cluster that were to do the work are not there, or died."""
 
 
+class StorageError(ServiceError):
+    """The bodies and results of jobs cannot be read or written where they are kept."""
+
+
 class DatabaseError(ServiceError):
     """The database of records cannot be reached, or is not as this code needs it."""
 
