@@ -30,9 +30,8 @@ class Shape:
     result_path: Callable[[str], str]
     label_of: Callable[[Any], str | None]
     """The class in a result; None while there is none."""
-    ready: tuple[int, ...] = (200,)
-    """Statuses of answers with a result in them; others are asked again."""
     later: tuple[int, ...] = ()
+    """Statuses that say that there is no result yet."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,38 @@ def measure_alone(port: int, shape: Shape, bodies: Sequence[bytes], answers: Ans
         BenchError: as in `measure`.
     """
     return asyncio.run(_measure_alone(port, shape, bodies, answers))
+
+
+def submit(port: int, shape: Shape, body: bytes) -> str:
+    """Submit one job; its id.
+
+    Raises:
+        BenchError: it is refused.
+    """
+
+    async def ask() -> str:
+        connection, ids = await Connection.open(port), [""]
+        await _submit(connection, shape, [body], ids, iter([0]))
+        connection.close()
+        return ids[0]
+
+    return asyncio.run(ask())
+
+
+def is_done(port: int, shape: Shape, job: str) -> bool:
+    """Whether a job has a result.
+
+    Raises:
+        BenchError: it never will.
+    """
+
+    async def ask() -> bool:
+        connection = await Connection.open(port)
+        label = await _label(connection, shape, job)
+        connection.close()
+        return label is not None
+
+    return asyncio.run(ask())
 
 
 class Connection:
@@ -137,15 +168,22 @@ async def _fetch(
     for number in todo:
         deadline = time.monotonic() + STALLED_SECONDS
         while True:
-            status, content = await connection.ask("GET", shape.result_path(ids[number]))
-            if status not in shape.ready + shape.later:
-                raise BenchError(f"a result is answered {status}: {content[:300].decode(errors='replace')}")
-            label = shape.label_of(json.loads(content)) if status in shape.ready else None
+            label = await _label(connection, shape, ids[number])
             if label is not None:
                 break
             if time.monotonic() > deadline:
-                raise BenchError(f"a job has no result after {STALLED_SECONDS} s: {content[:300].decode()}")
+                raise BenchError(f"a job has no result after {STALLED_SECONDS} s")
             await asyncio.sleep(pause)
         expected = answers[number % len(answers)]
         if expected not in (None, label):
             raise BenchError(f"a job is answered {label} instead of {expected}")
+
+
+async def _label(connection: Connection, shape: Shape, job: str) -> str | None:
+    """The class in the result of a job; None while there is none."""
+    status, content = await connection.ask("GET", shape.result_path(job))
+    if status in shape.later:
+        return None
+    if status != 200:
+        raise BenchError(f"a result is answered {status}: {content[:300].decode(errors='replace')}")
+    return shape.label_of(json.loads(content))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks import backing
 from benchmarks.environments import OURS, PLAIN, WORK, BenchError, Fitted
-from benchmarks.job_load import Shape, Times, measure, measure_alone
+from benchmarks.job_load import Shape, Times, is_done, measure, measure_alone, submit
 from benchmarks.load import Task
-from benchmarks.process import free_ports, serving, started
+from benchmarks.process import free_ports, serving, started, wait_for
 from benchmarks.systems import Launch, serve_ours, uvicorn
 
 NAIVE = "naive_celery"
@@ -150,11 +150,13 @@ def _running(way: JobSystem, launch: Launch, variables: dict[str, str], first: b
     else:
         serve = uvicorn("naive_celery")(launch)
         options = ["--concurrency", str(WORKERS), "--loglevel", "warning"]
-        work = [str(launch.bin / "celery"), "-A", "naive_celery", "worker", *options]
+        work = [str(launch.bin / "celery"), "-A", "naive_celery:queue", "worker", *options]
     cwd = launch.project if is_ours else launch.folder
     target = {"port": launch.port, "path": "/predict", "body": first}
     with (
         serving(serve, **target, cwd=cwd, env=env, log=launch.folder / "api.txt"),  # type: ignore[arg-type]
-        started(work, cwd=cwd, env=env, log=launch.folder / "worker.txt"),
+        started(work, cwd=cwd, env=env, log=launch.folder / "worker.txt") as worker,
     ):
+        job = submit(launch.port, way.shape, first)
+        wait_for(worker, lambda: is_done(launch.port, way.shape, job), launch.folder / "worker.txt")
         yield launch.port

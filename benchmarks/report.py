@@ -214,6 +214,8 @@ def _verdict(bar: Bar) -> str:
 
 
 def _notes(visits: "Visits", options: "Options") -> str:
+    if options.only:
+        return ""
     lines = [f"- {entry.name}: {entry.settings}" for entry in SYSTEMS if entry.name in options.systems]
     faults = [
         f"- {name} with {model}, round {visit.round}: {' '.join(visit.error.split())[:600]}"
