@@ -110,6 +110,11 @@ class ApiSettings(Section):
     shutdown_seconds: int = Field(30, ge=1)
     """Time that requests in work have to finish after SIGTERM."""
 
+    @property
+    def opening_keys(self) -> tuple[str, ...]:
+        """What callers may send as `X-API-Key`, those who run the service included; none if the API is open."""
+        return tuple(key.get_secret_value() for key in (*self.keys, *self.admin_keys)) if self.keys else ()
+
 
 class RecordsSettings(Section):
     """The record of every prediction: kept in local files before the answer leaves, then shipped to the sinks."""

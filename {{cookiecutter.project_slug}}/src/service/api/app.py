@@ -1,9 +1,11 @@
 """The FastAPI application: its parts and its route table."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from service.api import docs, drift, errors, inference_protocol, metrics, openapi, performance, routes
+from service.api import docs, drift, errors, inference_protocol, job_routes, metrics, openapi, performance, routes
 from service.api.grpc.port import require_grpc
 from service.api.hot_route import HotInfer, HotPredict, HotRoute
 from service.api.monitoring import Monitoring
@@ -21,9 +23,13 @@ from service.artefact.store import ArtefactStore
 from service.inference.core import Core
 from service.inference.problems import Problem
 from service.inference.served_model import ReadModel, read_model
+from service.jobs.office import JobOffice
 from service.records.journal import Journal
 from service.records.recorder import Recorder
 from service.settings import ApiSettings, Settings, load_settings
+
+ON_STOPPING = "on_stopping"
+"""In the state that the lifespan gives the server: called when it is about to stop, before requests are waited for."""
 
 
 def create_app(settings: Settings | None = None, model: ReadModel | None = None) -> ASGIApp:
@@ -38,10 +44,9 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
     """
     settings = settings or load_settings()
     app = create_api(settings, model)
-    keys = [key.get_secret_value() for key in settings.api.keys]
-    core, limit = app.state.core, settings.api.max_body_bytes
+    core, api = app.state.core, settings.api
     endpoints = (HotPredict(core), HotInfer(core))
-    return HotRoute(app, endpoints, in_work=app.state.in_work, keys=keys, max_body_bytes=limit)
+    return HotRoute(app, endpoints, in_work=app.state.in_work, keys=api.opening_keys, max_body_bytes=api.max_body_bytes)
 
 
 def read_settled_model(settings: Settings) -> ReadModel:
@@ -68,13 +73,14 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
         recorder = Recorder(journal, settings.records, metrics.count_unlogged)
     core = Core(served, settings.api, observers=[metrics.count_predictions], recorder=recorder)
     in_work = InWork(settings.api.max_concurrency)
+    office = JobOffice(settings) if settings.jobs.broker else None
     app = FastAPI(
         title=settings.title or settings.name,
         summary=settings.description,
         description=openapi.DESCRIPTION,
         version=served.manifest.version,
         middleware=_middleware(settings, in_work),
-        lifespan=_lifespan(settings.api, core, journal, in_work),
+        lifespan=_lifespan(settings.api, core, journal, in_work, office),
         docs_url=None,
         redoc_url=None,
         exception_handlers={
@@ -89,6 +95,8 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     app.state.records_metrics = RecordsMetrics(settings) if settings.records.sinks else None
     app.state.monitoring = Monitoring(settings, [performance.watched(settings), *drift.watched(settings, served)])
     _add_routes(app)
+    if office is not None:
+        job_routes.add_routes(app, office, settings.api)
     docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
     return app
@@ -115,22 +123,26 @@ def _middleware(settings: Settings, in_work: InWork) -> list[Middleware]:
     """Outermost first."""
     api = settings.api
     cors = Middleware(
-        CORSMiddleware, allow_origins=list(api.cors_origins), allow_methods=["GET", "POST"], allow_headers=["*"]
+        CORSMiddleware,
+        allow_origins=list(api.cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Location", "Link", "Content-Range", "Retry-After"],
     )
     return [
         Middleware(metrics.RequestMetrics),
         *([cors] if api.cors_origins else []),
         Middleware(ConcurrencyLimit, in_work=in_work),
-        Middleware(ApiKeys, keys=[key.get_secret_value() for key in api.keys]),
+        Middleware(ApiKeys, keys=api.opening_keys),
         Middleware(BodyLimit, limit=api.max_body_bytes),
     ]
 
 
 def _lifespan(
-    api: ApiSettings, core: Core, journal: Journal | None, in_work: InWork
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    api: ApiSettings, core: Core, journal: Journal | None, in_work: InWork, office: JobOffice | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         metrics.announce_model(core.served)
         # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
         gc.freeze()
@@ -140,8 +152,10 @@ def _lifespan(
             journal.open()
         try:
             async with _grpc(api, core, in_work):
-                yield
+                yield {ON_STOPPING: office.followers.end} if office is not None else {}
         finally:
+            if office is not None:
+                await to_thread.run_sync(office.close)
             if journal is not None:
                 journal.close()
             await app.state.monitoring.close()

@@ -140,6 +140,8 @@ class Server(uvicorn.Server):
         although the second one is on its way.
         """
         self.server_state.default_headers.append((b"connection", b"close"))
+        # Those who only wait would be waited for.
+        self.lifespan.state.get("on_stopping", lambda: None)()
         waiting = [caller for listening in sockets or () for caller in _at_the_door(listening)]
         for server in self.servers:
             server.close()

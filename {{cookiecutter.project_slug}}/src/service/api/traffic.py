@@ -1,7 +1,8 @@
 """Limits and keys, as small pure-ASGI classes around the application."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import orjson
@@ -11,7 +12,9 @@ from service.inference.problems import Problem, body_too_large, no_api_key, too_
 
 PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"})
 """Paths that no limit and no key applies to: who watches the service must see it when it is busy."""
-KEYED = frozenset({"/predict", "/predict/batch", "/feedback", "/model"})
+KEYED = frozenset({"/predict", "/predict/batch", "/feedback", "/model", "/jobs"})
+OWN_LIMIT = "/jobs"
+"""The path whose bodies have a limit of their own, which its route keeps."""
 PROBLEM_TYPE = "application/problem+json"
 
 
@@ -33,7 +36,7 @@ async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: S
 
 def is_protected(path: str) -> bool:
     """Whether a path, or the template of one, needs a key where keys are set."""
-    return path in KEYED or path.startswith(("/monitoring/", "/v2/models/"))
+    return path in KEYED or path.startswith(("/monitoring/", "/v2/models/", "/jobs/"))
 
 
 def is_key(sent: bytes, keys: Sequence[bytes]) -> bool:
@@ -64,6 +67,16 @@ class InWork:
 
     def __exit__(self, *raised: object) -> None:
         self.count -= 1
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A request that is in work only waits within the block, and so takes nobody's place."""
+        self.count -= 1
+        try:
+            yield
+        finally:
+            # It goes on even if others have taken its place meanwhile: what is left of it is short.
+            self.count += 1
 
 
 class ConcurrencyLimit:
@@ -112,7 +125,7 @@ class BodyLimit:
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] == OWN_LIMIT:
             await self.app(scope, receive, send)
             return
         started = False

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -46,14 +46,14 @@ def read_csv(reader: RowReader, body: bytes) -> Rows:
     try:
         lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
         names = next(lines, [])
-        _check_names(names)
+        check_names(names)
         records = list(lines)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable("CSV", str(error)) from None
+        raise unreadable("CSV", str(error)) from None
     records = [record for record in records if record]
     if any(len(record) != len(names) for record in records):
         number = next(index for index, record in enumerate(records, 1) if len(record) != len(names))
-        raise _unreadable("CSV", f"row {number} has another number of fields than the header")
+        raise unreadable("CSV", f"row {number} has another number of fields than the header")
     columns = zip(*records, strict=True) if records else [[] for _ in names]
     values = [_values(column, reader.features.get(name)) for name, column in zip(names, columns, strict=True)]
     return reader.records([dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)])
@@ -72,17 +72,50 @@ def _values(texts: Sequence[str], feature: Feature | None) -> Sequence[Any]:
 
 def _read_table(open_table: Callable[[Any, RowReader], Any], name: str, reader: RowReader, body: bytes) -> Rows:
     import pyarrow as pa
-    import pyarrow.compute
+
+    with reading_table(name):
+        table = open_table(pa, reader)(pa.BufferReader(body))
+        check_table(table)
+    check_names(table.column_names)
+    return reader.table(table.select(columns_of(table.column_names)))
+
+
+@contextmanager
+def reading_table(name: str) -> Iterator[None]:
+    """Read a table within the block.
+
+    Args:
+        name: of its format, for people.
+
+    Raises:
+        Problem: it is damaged, or of another format.
+    """
+    import pyarrow as pa
 
     try:
-        table = open_table(pa, reader)(pa.BufferReader(body))
-        # Offsets and text that are not what they say would be read beyond their buffers.
-        table.validate(full=True)
-        _check_size(pa, table)
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(name, str(error).splitlines()[0][:200] if str(error) else "damaged") from None
-    _check_names(table.column_names)
-    return reader.table(table.select([name for name in table.column_names if not name.startswith(PANDAS_INDEX)]))
+        raise unreadable(name, str(error).splitlines()[0][:200] if str(error) else "damaged") from None
+
+
+def check_table(table: Any) -> None:
+    """See that an Arrow table can be worked on safely.
+
+    Raises:
+        ValueError: it is damaged.
+        Problem: it would fill the memory.
+    """
+    import pyarrow as pa
+    import pyarrow.compute
+
+    # Offsets and text that are not what they say would be read beyond their buffers.
+    table.validate(full=True)
+    _check_size(pa, table)
+
+
+def columns_of(names: Sequence[str]) -> list[str]:
+    """The columns of a table, without those that are an index of pandas."""
+    return [name for name in names if not name.startswith(PANDAS_INDEX)]
 
 
 def _open_stream(arrow: Any, reader: RowReader) -> Opener:
@@ -132,13 +165,24 @@ def _check_size(arrow: Any, table: Any) -> None:
                     raise Problem(413, "body-too-large", "The body is too large", detail)
 
 
-def _check_names(names: list[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
+    """See that no column is there twice.
+
+    Raises:
+        Problem: one is.
+    """
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise Problem(422, "invalid-batch", "The request is not a table", f"The column {repeated[0]!r} is there twice.")
 
 
-def _unreadable(name: str, why: str) -> Problem:
+def unreadable(name: str, why: str) -> Problem:
+    """A body that is not of its format.
+
+    Args:
+        name: of the format, for people.
+        why: what is wrong with it.
+    """
     return Problem(422, "invalid-batch", f"The body is not valid {name}", f"The body cannot be read as {name}: {why}.")
 
 

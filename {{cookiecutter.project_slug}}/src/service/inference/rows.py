@@ -75,7 +75,7 @@ class RowReader:
         try:
             rows = self._valid(body)
         except ValidationError:
-            items = self._items(body)
+            items = self.items(body)
             self.check_count(len(items))
             return self.each([to_json(item, inf_nan_mode="constants") for item in items])
         self.check_count(len(rows))
@@ -228,7 +228,12 @@ class RowReader:
         columns = {name: [row[field] for row in values] for field, name in self._names.items()}
         return Rows(columns, [row.get("entity_id") for row in values], {})
 
-    def _items(self, body: bytes) -> list[Any]:
+    def items(self, body: bytes) -> list[Any]:
+        """The items of a JSON list, whatever they are.
+
+        Raises:
+            Problem: it is none.
+        """
         try:
             return _ANY.validate_json(body)
         except ValidationError as error:

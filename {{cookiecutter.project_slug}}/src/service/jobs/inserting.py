@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Label, Table, insert, literal, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
+from service.database.columns import iso
 from service.errors import DatabaseError
 from service.jobs.given import given
 from service.jobs.job import Inserted, NewChunk, NewJob
@@ -30,9 +31,9 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob], now: datetime) ->
     for _ in range(TRIES):
         stored = _insert(connection, list(waiting.values()), now)
         _insert_chunks(connection, [waiting[job_id] for job_id in waiting if job_id in stored], now)
-        found |= {job_id: Inserted(job_id, is_new=True, same_digest=True) for job_id in stored}
+        found |= {job_id: _as_new(job_id, now) for job_id in stored}
         waiting = {job_id: job for job_id, job in waiting.items() if job_id not in stored}
-        found |= _those_of_keys(connection, waiting.values())
+        found |= _those_of_keys(connection, waiting.values(), now)
         # A job that had the key a moment ago may have been deleted since.
         waiting = {job_id: job for job_id, job in waiting.items() if job_id not in found}
         if not waiting:
@@ -96,18 +97,23 @@ def _batches(all_chunks: Sequence[tuple[str, NewChunk]]) -> Iterator[Sequence[tu
         yield all_chunks[start : start + CHUNKS_AT_ONCE]
 
 
-def _those_of_keys(connection: Connection, waiting: Iterable[NewJob]) -> dict[str, Inserted]:
+def _as_new(job_id: str, now: datetime) -> Inserted:
+    return Inserted(job_id, is_new=True, same_digest=True, created_at=iso(now))
+
+
+def _those_of_keys(connection: Connection, waiting: Iterable[NewJob], now: datetime) -> dict[str, Inserted]:
     """What the database has in place of jobs that were not stored."""
     j = jobs.c
     keys = [job.idempotency_key for job in waiting if job.idempotency_key is not None]
-    wanted = select(j.idempotency_key, j.job_id, j.digest).where(j.idempotency_key.in_(keys))
+    wanted = select(j.idempotency_key, j.job_id, j.digest, j.created_at).where(j.idempotency_key.in_(keys))
     holders = {row.idempotency_key: row for row in connection.execute(wanted)} if keys else {}
     found = {}
     for job in waiting:
         holder = holders.get(job.idempotency_key)
         if job.idempotency_key is None:
-            found[job.job_id] = Inserted(job.job_id, is_new=True, same_digest=True)
+            found[job.job_id] = _as_new(job.job_id, now)
         elif holder is not None:
             is_own = holder.job_id == job.job_id
-            found[job.job_id] = Inserted(holder.job_id, is_new=is_own, same_digest=holder.digest == job.digest)
+            same = holder.digest == job.digest
+            found[job.job_id] = Inserted(holder.job_id, is_new=is_own, same_digest=same, created_at=holder.created_at)
     return found

@@ -46,6 +46,8 @@ class Inserted:
     is_new: bool
     same_digest: bool
     """Whether that other job has the same media type and body."""
+    created_at: str
+    """ISO 8601 in UTC."""
 
 
 @dataclass(frozen=True)

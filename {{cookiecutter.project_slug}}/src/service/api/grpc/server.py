@@ -27,8 +27,7 @@ async def serving(api: ApiSettings, core: Core, in_work: InWork) -> AsyncIterato
         ("grpc.max_send_message_length", -1),
     ]
     server = grpc.aio.server(options=options)
-    keys = [key.get_secret_value() for key in api.keys]
-    server.add_generic_rpc_handlers((InferenceService(core, in_work, keys).handler,))
+    server.add_generic_rpc_handlers((InferenceService(core, in_work, api.opening_keys).handler,))
     host = f"[{api.host}]" if ":" in api.host else api.host
     server.add_insecure_port(f"{host}:{api.grpc_port}")
     await server.start()

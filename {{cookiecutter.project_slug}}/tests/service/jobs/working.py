@@ -1,0 +1,58 @@
+"""A worker in the test's own process, without a queue: it takes what waits and answers it, when it is told to."""
+
+from service.inference.core import Core
+from service.inference.problems import Problem
+from service.inference.rows import RowReader
+from service.inference.served_model import ServedModel
+from service.inference.serving import provenance_of
+from service.jobs.bodies import body_format, body_name, result_name
+from service.jobs.job import ClaimedChunk, FinishedChunk
+from service.jobs.results import pack
+from service.jobs.storage import JobStorage
+from service.jobs.store import JobStore, open_job_store
+from service.settings import ApiSettings, Settings
+
+
+class HandWorker:
+    """Works when it is told to.
+
+    Args:
+        settings: of the project.
+        served: the model.
+    """
+
+    def __init__(self, settings: Settings, served: ServedModel) -> None:
+        self.store: JobStore = open_job_store(settings)
+        self._settings = settings
+        self._served = served
+        self._storage = JobStorage(settings)
+        self._core = Core(served, ApiSettings())
+
+    def work(self, most: int = 1_000) -> int:
+        """Answer some of the chunks that wait; how many there were."""
+        with self.store._reading() as connection:
+            text = "SELECT job_id, number FROM job_chunks WHERE state = 'queued' ORDER BY job_id, number"
+            refs = [(row[0], row[1]) for row in connection.exec_driver_sql(text)][:most]
+        claimed = self.store.claim(refs, "hand", redelivered=False).chunks
+        for chunk in claimed:
+            self.finish(chunk)
+        return len(claimed)
+
+    def finish(self, chunk: ClaimedChunk) -> None:
+        """Answer a chunk."""
+        body = chunk.body if chunk.body is not None else self._storage.read(chunk.job_id, body_name(chunk.number))
+        reader = RowReader(self._served)
+        try:
+            rows = reader.each([body]) if chunk.is_single else body_format(chunk.media_type).read(reader, body)
+        except Problem as problem:
+            self.store.fail(chunk, problem.as_json())
+            return
+        assert len(rows) == chunk.rows
+        answers = self._core.answer_rows(self._served, rows)
+        provenance = {**provenance_of(self._served), "timestamp": "2026-11-21T00:00:00.000+00:00"}
+        result: bytes | None = pack(answers, provenance, self._served.schema.classes)
+        assert result is not None
+        if len(result) > self._settings.jobs.inline_bytes:
+            self._storage.write(chunk.job_id, result_name(chunk.number), result)
+            result = None
+        self.store.finish([FinishedChunk(chunk.job_id, chunk.number, chunk.claim, answers.failed, result)])
