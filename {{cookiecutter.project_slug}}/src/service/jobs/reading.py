@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, tuple_, union_all
 
 from service.database.columns import Id, Moment
 from service.jobs.job import STATES, Activity, Job, QueueStatistics, ResultChunk, RunningChunk
@@ -14,16 +14,35 @@ COUNTED = 1_000_000
 """Jobs of a state that are counted at most: beyond, counting them all the time would be work."""
 
 
+def _every_job() -> Select[Any]:
+    columns = [column for column in jobs.c if column is not jobs.c.digest]
+    most = select(func.max(chunks.c.attempts)).where(chunks.c.job_id == jobs.c.job_id).scalar_subquery()
+    return select(*columns, most.label("attempts"))
+
+
+def _results() -> Select[Any]:
+    c = chunks.c
+    overlaps = and_(c.first_row < bindparam("stop"), c.first_row + c.rows > bindparam("first"))
+    wanted = select(c.number, c.first_row, c.rows, c.result)
+    return wanted.where(c.job_id == bindparam("of_job"), c.state == "done", overlaps).order_by(c.number)
+
+
+# What is asked most is put together once, which takes longer than asking it.
+EVERY_JOB = _every_job()
+JOBS_OF = EVERY_JOB.where(jobs.c.job_id.in_(bindparam("job_ids", expanding=True)))
+RESULTS = _results()
+
+
 def jobs_of(connection: Connection, job_ids: Collection[str]) -> dict[str, Job]:
     """The jobs of these ids, as far as there are any."""
-    found = [_job(row) for row in connection.execute(_every_job().where(jobs.c.job_id.in_(job_ids)))]
+    found = [_job(row) for row in connection.execute(JOBS_OF, {"job_ids": list(job_ids)})]
     return {job.job_id: job for job in found}
 
 
 def page(connection: Connection, state: str | None, before: tuple[str, str] | None, limit: int) -> list[Job]:
     """Jobs, newest first, from before one that is given by its moment and id."""
     j = jobs.c
-    wanted = _every_job().order_by(j.created_at.desc(), j.job_id.desc()).limit(limit)
+    wanted = EVERY_JOB.order_by(j.created_at.desc(), j.job_id.desc()).limit(limit)
     if state is not None:
         wanted = wanted.where(j.state == state)
     if before is not None:
@@ -33,10 +52,8 @@ def page(connection: Connection, state: str | None, before: tuple[str, str] | No
 
 def results(connection: Connection, job_id: str, first_row: int, rows: int) -> list[ResultChunk]:
     """The finished chunks that hold any of these rows, in their order."""
-    c = chunks.c
-    overlaps = and_(c.first_row < first_row + rows, c.first_row + c.rows > first_row)
-    wanted = select(c.number, c.first_row, c.rows, c.result).where(c.job_id == job_id, c.state == "done", overlaps)
-    return [ResultChunk(*row) for row in connection.execute(wanted.order_by(c.number))]
+    asked = {"of_job": job_id, "first": first_row, "stop": first_row + rows}
+    return [ResultChunk(*row) for row in connection.execute(RESULTS, asked)]
 
 
 def count_queued(connection: Connection, most: int) -> int:
@@ -83,12 +100,6 @@ def activity(connection: Connection, now: datetime, seconds: float, keep: timede
     rows = select(func.coalesce(func.sum(c.rows), 0)).select_from(of_these)
     rows = rows.where(or_(j.state == "running", is_recent), c.finished_at > since)
     return Activity(seconds, connection.execute(finished).scalar_one(), connection.execute(rows).scalar_one())
-
-
-def _every_job() -> Select[Any]:
-    columns = [column for column in jobs.c if column is not jobs.c.digest]
-    most = select(func.max(chunks.c.attempts)).where(chunks.c.job_id == jobs.c.job_id).scalar_subquery()
-    return select(*columns, most.label("attempts"))
 
 
 def _job(row: Row[Any]) -> Job:
