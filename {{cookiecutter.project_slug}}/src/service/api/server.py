@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from service.api.grpc.port import require_free_port
-from service.api.shipping import Shipping
 from service.artefact.reading import read_manifest
 from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
 from service.logs import configure_logging
 from service.records.segment import prepare_folder
+from service.records.shipping_child import Shipping
 from service.settings import ENV_PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from service.api.server import serve
-from service.api.shipping import LOOK_SECONDS, Shipping
+from service.companion import LOOK_SECONDS
 from service.errors import Fault, ServiceError
 from service.logs import configure_logging
+from service.records.shipping_child import Shipping
 from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -72,10 +72,9 @@ class Answers:
         for piece in pieces:
             problems |= {rows + row: problem for row, problem in piece.problems.items()}
             rows += len(piece.values)
-        matrices = [piece.probabilities for piece in pieces if piece.probabilities is not None]
         return cls(
             [value for piece in pieces for value in piece.values],
-            np.concatenate(matrices) if matrices and not problems else None,
+            _stacked(pieces),
             problems,
             [prediction_id for piece in pieces for prediction_id in piece.prediction_ids],
             [entity_id for piece in pieces for entity_id in piece.entity_ids],
@@ -86,6 +85,21 @@ class Answers:
     def failed(self) -> int:
         """How many rows have a problem."""
         return len(self.problems)
+
+
+def _stacked(pieces: Sequence[Answers]) -> NDArray[np.float64] | None:
+    """The probabilities of pieces, of which those without a valid row have none."""
+    classes = max((piece.probabilities.shape[1] for piece in pieces if piece.probabilities is not None), default=None)
+    if classes is None:
+        return None
+    matrices = (piece.probabilities for piece in pieces)
+    counts = (len(piece.values) for piece in pieces)
+    return np.concatenate(
+        [
+            np.full((count, classes), np.nan) if matrix is None else matrix
+            for matrix, count in zip(matrices, counts, strict=True)
+        ]
+    )
 
 
 NONE = Answers([], None, {}, [], [])

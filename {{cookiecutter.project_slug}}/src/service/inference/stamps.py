@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from time import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 POOL = 256
 
@@ -43,10 +44,19 @@ class Stamps:
 
 
 def _uuids(count: int) -> list[str]:
-    """RFC 9562, version 4: 122 random bits, the version in the 13th digit and the variant in the 17th."""
-    octets = np.frombuffer(os.urandom(16 * count), np.uint8).reshape(count, 16).copy()
-    octets[:, 6] = octets[:, 6] & 0x0F | 0x40
+    return as_uuids(np.frombuffer(os.urandom(16 * count), np.uint8).reshape(count, 16).copy(), 4)
+
+
+def as_uuids(octets: NDArray[np.uint8], version: int) -> list[str]:
+    """RFC 9562: 122 bits of the octets' own, the version in the 13th digit and the variant in the 17th.
+
+    Args:
+        octets: shape (count, 16); changed in place.
+        version: 4 for random ones, 8 for those made in one's own way.
+    """
+    octets[:, 6] = octets[:, 6] & 0x0F | version << 4
     octets[:, 8] = octets[:, 8] & 0x3F | 0x80
+    count = len(octets)
     text = np.full((count, LENGTH), ord("-"), np.uint8)
     text[:, PLACES[0::2]] = DIGITS[octets >> 4]
     text[:, PLACES[1::2]] = DIGITS[octets & 0x0F]

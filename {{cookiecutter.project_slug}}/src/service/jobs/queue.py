@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from service.errors import BrokerError, ConfigError, Fault
+from service.jobs.job import ChunkRef
 from service.settings import CONFIG_FILE, Settings
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 2, 5
 """That a broker may take when something is published."""
 AWAY_SECONDS = 1.0
 """For so long after a failure the broker counts as away, so that not everybody waits to find out."""
-POLL_SECONDS = 0.1
-"""Between two looks into a folder that carries messages."""
+POLL_SECONDS = 0.02
+"""Between two looks into a folder that carries messages, and whether a process is free for another."""
 DELIVERY_LIMIT = 100
 """Of RabbitMQ, far beyond the attempts that are counted in the rows: for messages that do not get as far as that."""
 NO_LIMIT = 1_000_000_000
@@ -34,8 +35,6 @@ HARD_LIMIT_SECONDS = 30
 START_SECONDS = 300
 """Time to load and replay a model in each process of a worker."""
 
-Ref = tuple[str, int]
-"""Job id and number of a chunk."""
 Result = TypeVar("Result")
 
 
@@ -115,7 +114,7 @@ class JobQueue:
         self._producer: Any = None
         self._away_until = 0.0
 
-    def publish(self, small: Sequence[Sequence[Ref]], bulk: Sequence[Ref]) -> None:
+    def publish(self, small: Sequence[Sequence[ChunkRef]], bulk: Sequence[ChunkRef]) -> None:
         """Send messages; once this returns, the broker has them for good.
 
         Args:
@@ -283,7 +282,7 @@ def _broker(settings: Settings) -> tuple[str, dict[str, Any]]:
             raise BrokerError(Fault(message, file=CONFIG_FILE, advice="set another jobs.broker")) from None
         place = os.fspath(folder)
         options = {"data_folder_in": place, "data_folder_out": place, "polling_interval": POLL_SECONDS}
-        return "filesystem://", options
+        return "filesystem://localhost", options
     if parts.scheme.startswith("redis"):
         try:
             import redis  # noqa: F401

@@ -36,7 +36,7 @@ def pack(answers: Answers, provenance: Mapping[str, str], classes: Sequence[str]
     """
     document = {
         "values": answers.values,
-        "probabilities": answers.probabilities,
+        "probabilities": None if answers.probabilities is None else np.ascontiguousarray(answers.probabilities),
         "problems": {str(row): problem.as_json() for row, problem in answers.problems.items()},
         "prediction_ids": answers.prediction_ids,
         "entity_ids": answers.entity_ids if any(entity_id is not None for entity_id in answers.entity_ids) else None,

@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parents[4] / "src"
 until = partial(waiting.until, seconds=30)
 PARENT = """
 import sys, time
-from service.api.shipping import Shipping
+from service.records.shipping_child import Shipping
 from service.settings import load_settings
 
 shipping = Shipping(load_settings())

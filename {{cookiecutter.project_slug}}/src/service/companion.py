@@ -1,6 +1,6 @@
-"""The shipping of records, as a child process of the service.
+"""Commands of this project that run beside a process, as its children.
 
-Not a thread: it would hold the interpreter's lock while it packs records, and requests would wait for it.
+Not threads: they would hold the interpreter's lock, and what is forked meanwhile would inherit their locks.
 """
 
 import logging
@@ -8,34 +8,37 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from time import monotonic
 
-from service.settings import Settings
-
 logger = logging.getLogger(__name__)
-COMMAND = (sys.executable, "-m", "service.cli", "records", "ship", "--child", "--drain-seconds")
+COMMAND = (sys.executable, "-m", "service.cli")
 LOOK_SECONDS = 1.0
 """Time between two looks whether it runs."""
-DRAIN_SECONDS = 5
-"""Time to ship what is left when the service ends; what is left then is shipped after the next start."""
 GRACE_SECONDS = 3
-"""Time to end, beyond that."""
+"""Time to end, beyond what it may take to finish its work."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 """Before it is started again; the longer, the more often it died soon after its start."""
 
 
-class Shipping:
-    """`service records ship` as a child that is started again when it dies.
+class Companion:
+    """A command as a child that is started again when it dies.
 
     It ends by itself when this process does, however that happens: its stdin then ends.
 
     Args:
-        settings: of the project, which say whether the service ships its records at all.
+        what: it is, in words.
+        words: of the command.
+        drain_seconds: time to finish its work when it is to end.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.is_wanted = bool(settings.records.sinks) and settings.records.shipping == "with_service"
-        """Whether there is anything to do here."""
+    is_wanted = True
+    """Whether there is anything to do for it."""
+
+    def __init__(self, what: str, words: Sequence[str], drain_seconds: float) -> None:
+        self._what = what
+        self._command = (*COMMAND, *words)
+        self._drain_seconds = drain_seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._started = self._next_start = 0.0
         self._wait = FIRST_WAIT_SECONDS
@@ -47,7 +50,7 @@ class Shipping:
     def start(self) -> None:
         """Keep it running, by a thread that looks after it."""
         if self.is_wanted:
-            self._thread = threading.Thread(target=self._keep, name="shipping", daemon=True)
+            self._thread = threading.Thread(target=self._keep, name=self._what, daemon=True)
             self._thread.start()
 
     def look(self) -> None:
@@ -60,12 +63,12 @@ class Shipping:
         if self._child is None and now >= self._next_start:
             self._started, self._next_start = now, now + LONGEST_WAIT_SECONDS
             try:
-                self._child = subprocess.Popen([*COMMAND, str(DRAIN_SECONDS)], stdin=subprocess.PIPE)
+                self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE)
             except OSError:
-                logger.exception("the process that ships records could not be started")
+                logger.exception("the process that %s could not be started", self._what)
 
     def stop(self) -> None:
-        """Have it ship what is left, for a bounded time; call it after the last record was written."""
+        """Have it finish its work, for a bounded time."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -73,9 +76,9 @@ class Shipping:
             return
         try:
             _close(self._child)
-            self._child.wait(DRAIN_SECONDS + GRACE_SECONDS)
+            self._child.wait(self._drain_seconds + GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            logger.error("the process that ships records did not end in time and is killed")
+            logger.error("the process that %s did not end in time and is killed", self._what)
             self._child.kill()
             self._child.wait()
         self._child = None
@@ -92,9 +95,8 @@ class Shipping:
     def _bury(self, child: "subprocess.Popen[bytes]", now: float) -> None:
         self._wait = FIRST_WAIT_SECONDS if now - self._started > LONGEST_WAIT_SECONDS else self._wait * 2
         self._wait = min(self._wait, LONGEST_WAIT_SECONDS)
-        logger.error(
-            "the process that ships records ended (%d); another one is started in %.0f s", child.returncode, self._wait
-        )
+        words = "the process that %s ended (%d); another one is started in %.0f s"
+        logger.error(words, self._what, child.returncode, self._wait)
         _close(child)
         self._child, self._next_start = None, now + self._wait
 
