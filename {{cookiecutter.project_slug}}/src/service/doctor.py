@@ -65,11 +65,9 @@ def _hooks(settings: Settings) -> str:
 def _model(settings: Settings) -> str:
     store = ArtefactStore(settings.model_directory)
     served = load_served_model(store.path(settings.artefacts.version), settings.name, settings.id_name)
-    commit = (served.manifest.git_commit or "nocommit").split("-")[0][:12]
-    image = "/".join(part for part in (settings.image.registry, settings.name) if part)
-    versions = len(store.versions())
     name = served.manifest.version
-    return f"{name} ({versions} in all), golden rows agree; its image is {image}:{name}-{commit}"
+    image = settings.image_name(name, git_commit(settings.root))
+    return f"{name} ({len(store.versions())} in all), golden rows agree; its image is {image}"
 
 
 def _records(settings: Settings) -> str:

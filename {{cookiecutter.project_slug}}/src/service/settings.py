@@ -330,6 +330,15 @@ class ImageSettings(Section):
 
     registry: str = ""
     """Registry and namespace of the image, without its name."""
+    base: str | None = None
+    """What the image is built on, best with its digest: `python:3.11-slim@sha256:...`; by default the slim image of the
+    Python that trained the model."""
+    extras: tuple[str, ...] = ("model", "onnx", "jobs", "redis", "postgres", "fluentd")
+    """Extras of `pyproject.toml` that the image has; run `make lock` after a change."""
+    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")], ...] = ()
+    """Debian packages that the libraries need, such as `libgomp1` for LightGBM."""
+    max_megabytes: int = Field(650, ge=1)
+    """Size of the image, uncompressed, beyond which `make image` fails."""
 
 
 class Settings(Section):
@@ -369,6 +378,17 @@ class Settings(Section):
     def with_training(self, training: TrainingSettings) -> "Settings":
         """The same settings with others for training."""
         return self.model_copy(update={"training": training})
+
+    def image_name(self, version: str, commit: str | None) -> str:
+        """Name and tag of the image that has a version of the model.
+
+        Args:
+            version: of the model.
+            commit: of the code, with `-dirty` when files differ from it; None outside of git.
+        """
+        revision, _, dirty = (commit or "nocommit").partition("-")
+        tag = "-".join(filter(None, (version, revision[:12], dirty)))
+        return f"{'/'.join(filter(None, (self.image.registry, self.name)))}:{tag}"
 
     @property
     def root(self) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import inf
 from typing import Annotated, Any
 
@@ -20,6 +21,8 @@ WindowLength = Annotated[
     str | None, Query(description=f"Age up to which predictions are looked at: {FORM}.", max_length=20)
 ]
 """A parameter of a request; `seconds_of` reads it."""
+LIBRARIES = ("pandas", "scipy", "sklearn")
+"""What computing takes. An image for a model that is compiled may be without."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,22 @@ class Monitoring:
         """Whether there is a database of records to compute from."""
         return "database" in self.settings.records.sinks
 
+    @property
+    def lacks(self) -> list[str]:
+        """The libraries of those who compute that are not installed."""
+        return [name for name in LIBRARIES if find_spec(name) is None]
+
     async def computed(self, computation: Computation) -> Computed:
         """A result that is at most `monitoring.refresh_seconds` old.
 
         Raises:
-            Problem: nothing is recorded in a database, it could not be computed, or too much is to be.
+            Problem: nothing is recorded in a database, nothing can be computed here, it could not be, or too much is
+                to be.
         """
         if not self.has_records:
             raise no_records()
+        if self.lacks:
+            raise no_libraries(self.lacks)
         try:
             return await self._computer.computed(computation)
         except NotComputed:
@@ -70,7 +81,7 @@ class Monitoring:
 
     async def exposition(self) -> bytes:
         """The metrics of the latest results."""
-        if not self.has_records:
+        if not self.has_records or self.lacks:
             return b""
         for watched in self._watched:
             computation = watched.computation
@@ -135,6 +146,14 @@ def no_records() -> Problem:
     """A question about records where there is no database of them."""
     detail = "There is no database of predictions: config.yaml does not name 'database' in records.sinks."
     return Problem(404, "no-records", "Nothing is recorded", detail)
+
+
+def no_libraries(names: list[str]) -> Problem:
+    """A question that takes libraries to answer which this installation does without."""
+    detail = (
+        f"This service is installed without {', '.join(names)}: run `service drift` or `service performance` elsewhere."
+    )
+    return Problem(501, "not-installed", "Not computed here", detail)
 
 
 def not_computed() -> Problem:
