@@ -1,6 +1,17 @@
 """The command line: `service ...`; each command is thin over the room that does the work."""
 
-from service.cli import jobs_worker, logging, modelling, monitoring, records, serving, smoke
+from service.cli import jobs, jobs_worker, logging, modelling, monitoring, records, serving, smoke
 from service.cli.app import app, main
 
-__all__ = ["app", "jobs_worker", "logging", "main", "modelling", "monitoring", "records", "serving", "smoke"]
+__all__ = [
+    "app",
+    "jobs",
+    "jobs_worker",
+    "logging",
+    "main",
+    "modelling",
+    "monitoring",
+    "records",
+    "serving",
+    "smoke",
+]

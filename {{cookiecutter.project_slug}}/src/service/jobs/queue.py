@@ -152,15 +152,15 @@ class JobQueue:
         names = {"small": self._small, "bulk": self._bulk, "dead": self._dead}
         return self._ask(lambda connection: {role: self._count(connection, name) for role, name in names.items()})
 
-    def take_dead(self, job_id: str) -> int:
-        """Take the messages of a job out of the queue of dead letters, and tell how many there were.
+    def take_dead(self, *job_ids: str) -> int:
+        """Take the messages of jobs out of the queue of dead letters, and tell how many there were.
 
         Raises:
             BrokerError: the broker does not answer.
         """
         if self._dead_letters is None:
             return 0
-        dead = self._dead_letters
+        dead, wanted = self._dead_letters, set(job_ids)
 
         def take(connection: "Connection") -> int:
             taken = 0
@@ -171,7 +171,7 @@ class JobQueue:
                     message = dead(channel).get(accept=["json"])
                     if message is None:
                         break
-                    if any(ref[0] == job_id for ref in message.payload[0][0]):
+                    if any(ref[0] in wanted for ref in message.payload[0][0]):
                         message.ack()
                         taken += 1
             return taken
@@ -281,7 +281,8 @@ def _broker(settings: Settings) -> tuple[str, dict[str, Any]]:
             message = f"the folder for messages cannot be made: {error.strerror}"
             raise BrokerError(Fault(message, file=CONFIG_FILE, advice="set another jobs.broker")) from None
         place = os.fspath(folder)
-        options = {"data_folder_in": place, "data_folder_out": place, "polling_interval": POLL_SECONDS}
+        folders = {"data_folder_in": place, "data_folder_out": place, "control_folder": os.path.join(place, "control")}
+        options = {**folders, "polling_interval": POLL_SECONDS}
         return "filesystem://localhost", options
     if parts.scheme.startswith("redis"):
         try:
