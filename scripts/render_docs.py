@@ -1,4 +1,4 @@
-"""Write the tables of keys and checks into the documentation, from the code that knows them.
+"""Write the tables of keys and checks into the documentation, and settings into the chart's schema, from the code.
 
 Usage: python scripts/render_docs.py [--check]
 
@@ -19,6 +19,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+import chart_schema
+
 TEMPLATE = Path(__file__).resolve().parents[1]
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}"
 FILES = (
@@ -33,11 +35,13 @@ INT64 = 2**63
 
 def main() -> None:
     """Write, or check, every file."""
-    stale = [path for path in FILES if render(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+    before = {path: path.read_text(encoding="utf-8") for path in (*FILES, chart_schema.SCHEMA)}
+    after = {path: (render if path in FILES else chart_schema.render)(text) for path, text in before.items()}
+    stale = [path for path in before if before[path] != after[path]]
     for path in stale:
         print(f"{'stale' if '--check' in sys.argv else 'wrote'}: {path.relative_to(TEMPLATE)}")
         if "--check" not in sys.argv:
-            path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+            path.write_text(after[path], encoding="utf-8")
     if stale and "--check" in sys.argv:
         sys.exit("run: python scripts/render_docs.py")
 
