@@ -379,8 +379,6 @@ def test_commands_exist(rendered: Callable[..., list[Document]]) -> None:
 
     for container in containers(everything(rendered)):
         words = [word for word in container["args"] if re.fullmatch("[a-z]+", word)]
-        if words == ["worker"]:  # comes with the jobs
-            continue
         command: Any = get_command(app)
         for word in words:
             command = command.commands[word]
@@ -452,24 +450,30 @@ def test_secrets_are_mounted_and_never_said(rendered: Callable[..., list[Documen
         assert second["items"] == [{"key": "password", "path": "SERVICE__DATABASE__PASSWORD"}]
 
 
-def test_a_pod_that_ends_has_time_for_its_requests_and_its_records(rendered: Callable[..., list[Document]]) -> None:
+def test_a_pod_that_ends_has_time_for_its_work_and_its_records(rendered: Callable[..., list[Document]]) -> None:
     from service.api.server import DRAIN_SECONDS
-    from service.api.shipping import DRAIN_SECONDS as CHILD_SECONDS
-    from service.api.shipping import GRACE_SECONDS as CHILD_GRACE
     from service.api.workers import GRACE_SECONDS
+    from service.companion import GRACE_SECONDS as CHILD_GRACE
+    from service.jobs.watch import BACK_SECONDS
+    from service.jobs.worker import LAST_SECONDS
+    from service.records.shipping_child import DRAIN_SECONDS as CHILD_SECONDS
 
-    layers: list[Values] = [{"preStopSeconds": 7, "config": {"api": {"shutdown_seconds": 40}}}]
-    for shipping in ("separate", "with_service"):
-        spec = pods(rendered(*layers, {"config": {"records": {"shipping": shipping}}}))["api"]["spec"]
-        service = 7 + 40 + DRAIN_SECONDS + GRACE_SECONDS + CHILD_SECONDS + CHILD_GRACE
-        assert spec["terminationGracePeriodSeconds"] >= service
-        assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "7"]
+    times: Values = {"preStopSeconds": 7, "config": {n: {"shutdown_seconds": 40} for n in ("api", "jobs")}}
+    child = CHILD_SECONDS + CHILD_GRACE
+    needs = {
+        "api": 7 + 40 + DRAIN_SECONDS + GRACE_SECONDS + child,
+        "worker": 40 + BACK_SECONDS + LAST_SECONDS + 2 + CHILD_GRACE + child,
+    }
+    for shipping, (name, needed) in product(("separate", "with_service"), needs.items()):
+        spec = pods(rendered(WORKER, times, {"config": {"records": {"shipping": shipping}}}))[name]["spec"]
+        assert spec["terminationGracePeriodSeconds"] >= needed, name
+        assert [each["name"] for each in spec["containers"]] == [name, "shipper"][: 1 + (shipping == "separate")]
         if shipping == "separate":
+            # It is told to end when the service is: it waits for the service's last record, and ships what is left.
             drain = int(spec["containers"][1]["args"][-1])
-            # The shipper is told to end with the service: it waits for the service's last record, and then ships.
-            assert service + 60 <= drain < spec["terminationGracePeriodSeconds"]
-        else:
-            assert [each["name"] for each in spec["containers"]] == ["api"]
+            assert needed + 60 <= drain < spec["terminationGracePeriodSeconds"]
+        if name == "api":
+            assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "7"]
 
 
 @pytest.mark.parametrize(("keeps", "kind"), [(True, "StatefulSet"), (False, "Deployment")])
