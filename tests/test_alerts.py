@@ -10,7 +10,7 @@ import yaml
 
 from conftest import run
 
-ALERTS = ("records", "drift")
+ALERTS = ("records", "drift", "jobs")
 
 pytestmark = [
     pytest.mark.t3,

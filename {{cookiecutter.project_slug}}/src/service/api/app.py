@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from service.api import docs, drift, errors, inference_protocol, job_routes, metrics, openapi, performance, routes
 from service.api.grpc.port import require_grpc
 from service.api.hot_route import HotInfer, HotPredict, HotRoute
+from service.api.jobs_metrics import JobsMetrics
 from service.api.monitoring import Monitoring
 from service.api.records_metrics import RecordsMetrics
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
@@ -93,6 +94,7 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     app.state.core, app.state.in_work = core, in_work
     app.state.journal = journal
     app.state.records_metrics = RecordsMetrics(settings) if settings.records.sinks else None
+    app.state.jobs_metrics = JobsMetrics(settings) if settings.jobs.broker else None
     app.state.monitoring = Monitoring(settings, [performance.watched(settings), *drift.watched(settings, served)])
     _add_routes(app)
     if office is not None:

@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.jobs_metrics import JobsMetrics
 from service.api.records_metrics import RecordsMetrics
 from service.inference.served_model import ServedModel
 from service.records.journal import Turn
@@ -48,13 +49,14 @@ WAITING = Gauge("records_waiting_bytes", "Size of all local files of records.", 
 FULL = Gauge("records_full", "1 while records cannot be stored.", multiprocess_mode="livemax")
 
 
-def exposition(records: RecordsMetrics | None) -> tuple[bytes, str]:
-    """The metrics of all processes, those of records where there are any, and their content type."""
+def exposition(records: RecordsMetrics | None, jobs: JobsMetrics | None) -> tuple[bytes, str]:
+    """The metrics of all processes, those of records and jobs where there are any, and their content type."""
     registry = REGISTRY
     if MULTIPROCESS_DIR in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry) + (records.exposition() if records else b""), CONTENT_TYPE_LATEST
+    others = [one.exposition() for one in (records, jobs) if one is not None]
+    return b"".join([generate_latest(registry), *others]), CONTENT_TYPE_LATEST
 
 
 def count_predictions(served: ServedModel, values: Sequence[str | float]) -> None:

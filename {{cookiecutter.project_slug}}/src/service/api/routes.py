@@ -71,8 +71,9 @@ async def ready(request: Request) -> JSONResponse:
 
 
 async def metrics(request: Request) -> Response:
-    """Requests, latencies, predictions by class, records and the model served, of all worker processes together."""
-    body, content_type = await to_thread.run_sync(exposition, request.app.state.records_metrics)
+    """Requests, latencies, predictions by class, records, jobs and the model served, of all processes together."""
+    state = request.app.state
+    body, content_type = await to_thread.run_sync(exposition, state.records_metrics, state.jobs_metrics)
     body += await monitoring_of(request).exposition()
     return Response(body, headers={"content-type": content_type})
 

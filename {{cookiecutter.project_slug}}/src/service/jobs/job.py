@@ -157,11 +157,13 @@ class QueueStatistics:
     """Age of the oldest job of which no chunk was begun; 0 if there is none."""
     retries: int
     """Attempts beyond the first, of chunks that are not finished."""
+    refused: int
+    """Jobs that have failed because of what was sent; counted likewise."""
 
     @property
     def dead_letters(self) -> int:
-        """Jobs that have failed, which can be retried or dropped."""
-        return self.jobs["failed"]
+        """Jobs that have failed though nothing was wrong with what was sent."""
+        return self.jobs["failed"] - self.refused
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,15 @@ def statistics(connection: Connection, now: datetime) -> QueueStatistics:
         c.state.in_(("queued", "running"))
     )
     rows = {state: numbers for state, *numbers in connection.execute(unfinished.group_by(c.state))}
+    is_refused = (j.state == "failed") & (j.problem["status"].as_integer() < 500)
+    refused = select(j.job_id).where(is_refused).limit(COUNTED).subquery()
     oldest = connection.execute(select(func.min(j.created_at, type_=Moment())).where(j.state == "queued")).scalar()
     return QueueStatistics(
         jobs={state: by_state.get(state, 0) for state in STATES},
         chunks_queued=rows["queued"][0] if "queued" in rows else 0,
         chunks_running=rows["running"][0] if "running" in rows else 0,
         oldest_queued_seconds=max(0.0, (now - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0,
+        refused=connection.execute(select(func.count()).select_from(refused)).scalar_one(),
         retries=sum(begun - firsts for _, begun, firsts in rows.values()),
     )
 
