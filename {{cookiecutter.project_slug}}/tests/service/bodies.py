@@ -44,3 +44,24 @@ def table_in(body: bytes, media_type: str) -> list[dict[str, Any]]:
     if media_type == PARQUET:
         return list(pq.read_table(io.BytesIO(body)).to_pylist())
     return list((pa.ipc.open_stream if media_type == STREAM else pa.ipc.open_file)(body).read_all().to_pylist())
+
+
+def decode(body: bytes, media_type: str) -> list[dict[str, Any]]:
+    """The answers of a body as flat rows, without what is missing."""
+    if media_type in (JSON, NDJSON):
+        rows = (
+            json.loads(body)["predictions"]
+            if media_type == JSON
+            else [json.loads(line) for line in body.split(b"\n")[:-1]]
+        )
+        rows = [
+            {
+                **{key: value for key, value in row.items() if key not in ("probabilities", "error")},
+                **{f"probability_{name}": value for name, value in row.get("probabilities", {}).items()},
+                **({"error": row["error"]["detail"]} if "error" in row else {}),
+            }
+            for row in rows
+        ]
+    else:
+        rows = table_in(body, media_type)
+    return [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]

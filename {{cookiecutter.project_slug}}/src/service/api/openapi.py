@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from service.api import job_openapi
 from service.api.inference_protocol import PREFIX
 from service.api.traffic import PROBLEM_TYPE, is_protected
 from service.features.examples import example_row
@@ -25,6 +26,7 @@ DESCRIPTION = """
 Send a row of features to `POST /predict` and read the prediction. Every rule that a feature has to keep is in the
 schema below; a request that breaks one is answered by a problem document (RFC 9457) that names feature and rule.
 """
+JOBS = "/jobs"
 REFERENCE = "#/components/schemas/"
 PROBLEMS = {
     400: "The request is not an inference request of this model.",
@@ -71,7 +73,15 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
         "schemas": {
             **_schemas(
                 request=[request, told],
-                answers=[response, batch, FeedbackAccepted, told_many, Performance, ProblemDetails],
+                answers=[
+                    response,
+                    batch,
+                    FeedbackAccepted,
+                    told_many,
+                    Performance,
+                    ProblemDetails,
+                    *job_openapi.MODELS,
+                ],
             ),
             **_protocol_schemas(),
         }
@@ -90,8 +100,12 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
             if path.startswith("/monitoring/"):
                 _document_monitoring(operation)
                 continue
+            if path.startswith(JOBS):
+                continue
             is_probe, is_ready = path.startswith(("/health", "/metrics")), path.endswith("/ready")
             _document_answers(operation, has_body="requestBody" in operation, is_probe=is_probe, is_ready=is_ready)
+    if JOBS in paths:
+        job_openapi.document_jobs(paths, REFERENCE, example)
     paths["/monitoring/performance"]["get"]["responses"]["200"] = {
         "description": "The models that answered in the window.",
         "content": {JSON: {"schema": {"$ref": REFERENCE + Performance.__name__}}},

@@ -16,7 +16,7 @@ from service.api.app import create_app
 from service.inference import bulk, bulk_formats
 from service.inference.served_model import ServedModel
 from service.settings import Settings, load_settings
-from tests.service.bodies import CSV, FILE, JSON, NDJSON, PARQUET, STREAM, TABLES, encode, table_in
+from tests.service.bodies import CSV, FILE, JSON, NDJSON, PARQUET, STREAM, TABLES, decode, encode
 
 ALL = [JSON, NDJSON, *TABLES]
 
@@ -26,27 +26,6 @@ ROWS: list[dict[str, Any]] = [
     {"house id": "h3", "floor area": 5000.0, "lift": False, "class": 2, "colour": "pink"},
     {"house id": "h4", "floor area": 310.5, "lift": True, "class": 0, "view": [0.5, 1.0], "built": "1950-02-03T00:00"},
 ]
-
-
-def decode(body: bytes, media_type: str) -> list[dict[str, Any]]:
-    """The answers of a body as flat rows, without what is missing."""
-    if media_type in (JSON, NDJSON):
-        rows = (
-            json.loads(body)["predictions"]
-            if media_type == JSON
-            else [json.loads(line) for line in body.split(b"\n")[:-1]]
-        )
-        rows = [
-            {
-                **{key: value for key, value in row.items() if key not in ("probabilities", "error")},
-                **{f"probability_{name}": value for name, value in row.get("probabilities", {}).items()},
-                **({"error": row["error"]["detail"]} if "error" in row else {}),
-            }
-            for row in rows
-        ]
-    else:
-        rows = table_in(body, media_type)
-    return [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
 
 
 def post(client: TestClient, rows: list[dict[str, Any]] | bytes, media_type: str, accept: str | None = None) -> Any:
