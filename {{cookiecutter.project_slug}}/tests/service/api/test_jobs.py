@@ -4,12 +4,15 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi.testclient import TestClient
 
+from service.api.app import create_app
 from service.inference.served_model import ServedModel
 from service.jobs import following
 from service.jobs.queue import JobQueue
@@ -180,9 +183,10 @@ def test_waiting_for_a_job_that_fails_answers_its_problem(jobs: JobsClient) -> N
     problem = {"type": "urn:problem-type:job-gave-up", "title": "Given up", "status": 500, "detail": "No."}
 
     def fail() -> None:
+        time.sleep(0.3)
         jobs.worker.fail_all(problem)
 
-    with meanwhile(lambda: (time.sleep(0.3), fail())):
+    with meanwhile(fail):
         response = jobs.submit([HOUSE] * 3, query="?wait=60")
     assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
     assert response.json() == problem
@@ -204,10 +208,14 @@ def test_a_wait_that_is_none_is_refused(jobs: JobsClient, wait: str) -> None:
 def test_those_who_wait_and_follow_keep_nobody_from_having_work_done(project: Path, served: ServedModel) -> None:
     with jobs_client(project, served, API__MAX_CONCURRENCY="2") as jobs, ThreadPoolExecutor(6) as callers:
         path = jobs.submit([HOUSE]).headers["location"]
+
+        def has_jobs(count: int) -> bool:
+            return jobs.worker.counts()[0] == count
+
         waiting = []
         for count in range(2, 5):
             waiting.append(callers.submit(jobs.submit, [HOUSE], query="?wait=60"))
-            until(lambda count=count: jobs.worker.counts()[0] == count, 30)
+            until(partial(has_jobs, count), 30)
         for _ in range(3):
             waiting.append(callers.submit(jobs.http.get, f"{path}/events"))
             time.sleep(0.1)
@@ -343,9 +351,7 @@ def test_a_broker_that_is_down_costs_nothing(project: Path, served: ServedModel)
         path = jobs.done([HOUSE])
         assert jobs.http.get(f"{path}/result").status_code == 200
         waiting = jobs.submit([HOUSE]).json()["job_id"]
-        published: list[Any] = []
-        until(lambda: published.extend(jobs.worker.store.to_publish(queue_is_empty=False, limit=10)) or published, 30)
-        assert published == [((waiting, 0), False)]
+        until(lambda: jobs.worker.store.to_publish(queue_is_empty=False, limit=10) == [((waiting, 0), False)], 30)
 
 
 def test_messages_reach_the_queue(jobs: JobsClient, project: Path) -> None:
@@ -358,12 +364,13 @@ def test_messages_reach_the_queue(jobs: JobsClient, project: Path) -> None:
 
 def test_a_database_that_is_down_is_said_and_nothing_is_promised(project: Path, served: ServedModel) -> None:
     url = "postgresql+psycopg://nobody@127.0.0.1:9/none"
-    with jobs_client(project, served) as jobs:
-        jobs.http.app.app.state.jobs._desk._access._settings = load_settings(project, {"SERVICE__DATABASE__URL": url})
-        refused = jobs.submit([HOUSE])
+    settings = load_settings(project, {"SERVICE__DATABASE__URL": url})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        refused = client.post("/jobs", json=[HOUSE])
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-        assert jobs.http.get(f"/jobs/{uuid4()}").status_code == 503
-        assert jobs.http.post("/predict", json=HOUSE).status_code == 200
+        assert refused.json()["type"] == "urn:problem-type:jobs-unavailable"
+        assert client.get(f"/jobs/{uuid4()}").status_code == 503
+        assert client.post("/predict", json=HOUSE).status_code == 200
 
 
 def test_a_service_without_a_broker_has_no_jobs(project: Path, served: ServedModel) -> None:
