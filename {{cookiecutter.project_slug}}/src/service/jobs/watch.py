@@ -194,6 +194,7 @@ class Watch:
                 elif reason is Reason.ENDING:
                     others = watched.held
                 self._store.release(others)
+                self._store.unpublished([(chunk.job_id, chunk.number) for chunk in watched.held])
             except DatabaseError as error:
                 logger.warning("they are left until their leases have passed: %s", error)
             os._exit(FAILED)

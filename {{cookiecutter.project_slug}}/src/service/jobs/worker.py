@@ -7,6 +7,7 @@ each child that replaces another is forked from as fresh a process as the first.
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 """Read by prometheus_client when it is first imported, which is why this module must not import it."""
-LAST_SECONDS = 5.0
-"""Time to end once all work is done or left, before the worker ends without manners."""
+LAST_SECONDS = 3.0
+"""Time to end once all work is done or left; Celery would wait for ever for a process that died meanwhile."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -164,8 +165,10 @@ class Work:
 
 
 def _give_up() -> None:
-    logger.error("the worker did not end in time: what it has not acknowledged, others will do")
-    os._exit(1)
+    """End as it stands: what is not done is in the queue again, and the broker returns the messages."""
+    logger.warning("the worker leaves work to others")
+    shutil.rmtree(os.environ[MULTIPROCESS_DIR], ignore_errors=True)
+    os._exit(0)
 
 
 def _read_model(settings: Settings) -> "ReadModel":

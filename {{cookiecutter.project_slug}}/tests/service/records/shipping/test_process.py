@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from service.records.shipping import NICE
 from tests.service import waiting
 
 SOURCE = Path(__file__).resolve().parents[4] / "src"
@@ -147,7 +148,7 @@ def test_the_child_ships_ends_with_its_parent_and_comes_back_when_it_dies(
     writer.write(lines=20)
     until(lambda: len(printed(folder)) == 20)
     [child] = children(parent.pid)
-    assert os.getpriority(os.PRIO_PROCESS, child) == 10
+    assert os.getpriority(os.PRIO_PROCESS, child) == NICE
     os.kill(child, signal.SIGKILL)
     writer.write(lines=20)
     until(lambda: len(printed(folder)) == 40)
