@@ -533,6 +533,32 @@ def test_the_alerts_are_those_of_the_project(project: Path, rendered: Callable[.
     assert groups == [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
 
 
+def test_every_value_is_explained(project: Path) -> None:
+    def leaves(value: Any, path: str) -> Iterator[str]:
+        # What the user's keys are in is one value.
+        if isinstance(value, dict) and value and path not in ("config", "api.resources", "worker.resources"):
+            for key, below in value.items():
+                yield from leaves(below, f"{path}.{key}".lstrip("."))
+        else:
+            yield path
+
+    explained = set(re.findall(r"`([\w.]+)`", (project / "docs/deployment.md").read_text().split("## Values")[1]))
+    values = yaml.safe_load((project / "helm/values.yaml").read_text())
+    values["shipper"]["resources"] = {}
+    assert set(leaves(values, "")) - explained == set()
+
+
+def test_names_are_short_enough_however_long_the_project_s_is(folder: Path) -> None:
+    with Chart.load(folder) as loaded:
+        values = merged(NEEDED, WORKER, KEDA, {"jobsStorage": {"create": True}})
+        texts = loaded.render(values, name="a" * 53, namespace="models")
+    documents = [each for name, text in texts.items() if name.endswith(".yaml") for each in yaml.safe_load_all(text)]
+    for document in filter(None, documents):
+        # Kubernetes labels the pods of a StatefulSet with its name and a hash of ten letters.
+        longest = 52 if document["kind"] == "StatefulSet" else 63
+        assert len(document["metadata"]["name"]) <= longest, document["metadata"]["name"]
+
+
 def test_services_find_their_pods(rendered: Callable[..., list[Document]]) -> None:
     documents = everything(rendered)
     labels = {name: pod["metadata"]["labels"] for name, pod in pods(documents).items()}

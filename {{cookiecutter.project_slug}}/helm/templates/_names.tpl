@@ -1,7 +1,7 @@
 {{/* The release's name for its objects; short enough for what is appended to it and to its pods. */}}
 {{- define "service.name" -}}
 {{- $name := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
-{{- $name | trunc 40 | trimSuffix "-" -}}
+{{- $name | trunc 45 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* What tells the pods of a release from others; never changes. Takes (dict "root" $ "component" name-or-none). */}}
