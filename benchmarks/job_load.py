@@ -13,7 +13,7 @@ from benchmarks.process import HOST
 
 SUBMITTING, FETCHING = 64, 8
 """Connections."""
-PAUSE, PAUSE_ALONE = 0.1, 0.005
+PAUSE, PAUSE_ALONE = 0.25, 0.005
 """Seconds before an unfinished job is asked for again: among many, and when it is the only one."""
 ALONE = 20
 """Jobs that are sent one by one."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from service.errors import ServiceError
@@ -20,6 +21,9 @@ MESSAGE_CHUNKS = 64
 """Most chunks of small jobs in one message: they share one call of the model."""
 MOST_CHUNKS = 2_000
 """That are announced at once."""
+GATHER_SECONDS = 0.025
+"""Between two sendings. Whoever comes after a pause is sent at once; of many, more share a message, which costs a
+worker as much as the jobs in it."""
 CLOSE_SECONDS = 10.0
 """That the last messages may take when the process ends; the sweeper sends what is left."""
 
@@ -60,9 +64,10 @@ class Announcer:
             thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
-        is_open = True
+        is_open, sent_at = True, float("-inf")
         while is_open and (first := self._waiting.get()) is not None:
             jobs = [*first]
+            sleep(max(0.0, sent_at + GATHER_SECONDS - monotonic()))
             while sum(len(job.chunks) for job in jobs) < MOST_CHUNKS:
                 try:
                     more = self._waiting.get_nowait()
@@ -72,6 +77,7 @@ class Announcer:
                     is_open = False
                     break
                 jobs += more
+            sent_at = monotonic()
             try:
                 self._send(jobs)
             except Exception:
