@@ -20,6 +20,7 @@ from service.api.jobs_metrics import JobsMetrics
 from service.api.monitoring import Monitoring
 from service.api.records_metrics import RecordsMetrics
 from service.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
+from service.api.vitals import vital_signs
 from service.artefact.store import ArtefactStore
 from service.inference.core import Core
 from service.inference.problems import Problem
@@ -153,7 +154,7 @@ def _lifespan(
         if journal is not None:
             journal.open()
         try:
-            async with _grpc(api, core, in_work):
+            async with vital_signs(core, in_work), _grpc(api, core, in_work):
                 yield {ON_STOPPING: office.followers.end} if office is not None else {}
         finally:
             if office is not None:

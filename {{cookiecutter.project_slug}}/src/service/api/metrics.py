@@ -6,6 +6,7 @@ counts in files of its own in that folder, and `/metrics` adds them up, whicheve
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -30,6 +31,8 @@ from service.records.journal import Turn
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 """Methods that get a label; a caller could invent any number of others."""
+FAILURES = (429, 500, 503)
+"""Statuses that are counted from 0: of a counter that is new, Prometheus does not see the first rise."""
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -40,6 +43,12 @@ MODEL = Gauge(
     "model_info",
     "The model that is served, as labels of a constant 1.",
     ["version", "model_id", "created_at", "task"],
+    multiprocess_mode="livemax",
+)
+CREATED = Gauge(
+    "model_created_timestamp_seconds",
+    "When the model that is served was trained, as Unix time.",
+    ["version"],
     multiprocess_mode="livemax",
 )
 APPENDED = Counter("records_appended", "Records written to local files, of predictions and of feedback.")
@@ -53,6 +62,7 @@ def exposition(records: RecordsMetrics | None, jobs: JobsMetrics | None) -> tupl
     """The metrics of all processes, those of records and jobs where there are any, and their content type."""
     registry = REGISTRY
     if MULTIPROCESS_DIR in os.environ:
+        _forget_the_dead(Path(os.environ[MULTIPROCESS_DIR]))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     others = [one.exposition() for one in (records, jobs) if one is not None]
@@ -87,13 +97,20 @@ def count_unlogged(count: int) -> None:
 
 
 def announce_model(served: ServedModel) -> None:
-    """Tell which model this process serves, and forget what processes that died said of theirs."""
-    for path in Path(os.environ.get(MULTIPROCESS_DIR, os.devnull)).glob("gauge_live*_*.db"):
-        pid = int(path.stem.rpartition("_")[2])
-        if not _is_alive(pid):
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    """Tell which model this process serves."""
     manifest = served.manifest
     MODEL.labels(manifest.version, manifest.id, manifest.created_at.isoformat(), manifest.task).set(1)
+    CREATED.labels(manifest.version).set(manifest.created_at.timestamp())
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Leave out what processes that have ended said of themselves, such as which model they served."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if not _is_alive(pid):
+            # Another process may be doing the same.
+            with suppress(FileNotFoundError):
+                mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def _is_alive(pid: int) -> bool:
@@ -110,15 +127,18 @@ class RouteMetrics:
     def __init__(self, method: str, route: str) -> None:
         self._labels = (method, route)
         self._latency = LATENCY.labels(method, route)
-        self._by_status: dict[int, Counter] = {}
+        self._by_status = {status: self._counter(status) for status in FAILURES}
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer."""
         counter = self._by_status.get(status)
         if counter is None:
-            counter = self._by_status[status] = REQUESTS.labels(*self._labels, str(status))
+            counter = self._by_status[status] = self._counter(status)
         counter.inc()
         self._latency.observe(seconds)
+
+    def _counter(self, status: int) -> Counter:
+        return REQUESTS.labels(*self._labels, str(status))
 
 
 class RequestMetrics:

@@ -54,6 +54,12 @@ class InWork:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
+        self._peak = 0
+
+    def take_peak(self) -> int:
+        """The most that were in work at once since it was last asked."""
+        peak, self._peak = self._peak, self.count
+        return peak
 
     @property
     def is_full(self) -> bool:
@@ -64,6 +70,8 @@ class InWork:
         if self.is_full:
             raise too_many_requests(self.limit)
         self.count += 1
+        if self.count > self._peak:
+            self._peak = self.count
 
     def __exit__(self, *raised: object) -> None:
         self.count -= 1

@@ -89,9 +89,19 @@ def children(process: "subprocess.Popen[str]") -> set[int]:
 
 def answered(address: str) -> float:
     """How many predictions all workers together have answered."""
-    text = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
-    found = re.search(r'^http_requests_total\{.*route="/predict",status="200"\} (\S+)$', text, re.MULTILINE)
+    found = re.search(r'^http_requests_total\{.*route="/predict",status="200"\} (\S+)$', metrics(address), re.MULTILINE)
     return float(found[1]) if found else 0.0
+
+
+def metrics(address: str) -> str:
+    """What the service tells Prometheus."""
+    text: str = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
+    return text
+
+
+def gauge(address: str, name: str) -> float:
+    """A metric without labels."""
+    return float(re.findall(rf"^{name} (\S+)$", metrics(address), re.MULTILINE)[0])
 
 
 def ask_until_refused(address: str) -> tuple[int, list[str]]:
@@ -171,12 +181,27 @@ def test_metrics_add_up_over_all_workers(project: Path) -> None:
             post(f"{address}/predict")
         counts = set()
         for _ in range(10):
-            text = urllib.request.urlopen(f"{address}/metrics", timeout=5).read().decode()
+            text = metrics(address)
             found = re.search(r'^http_requests_total\{.*route="/predict",status="200"\} (\S+)$', text, re.MULTILINE)
             assert found is not None
             counts.add(float(found[1]))
             assert len(re.findall(r"^model_info\{", text, re.MULTILINE)) == 1
         assert counts == {40.0}
+
+
+def test_metrics_tell_how_many_requests_are_in_work_in_all_workers_and_when_the_busiest_was(project: Path) -> None:
+    with serving(project, "--workers", "2", SERVICE__API__MAX_CONCURRENCY="50") as (address, _process):
+        host, port = address.removeprefix("http://").split(":")
+        until(lambda: gauge(address, "service_workers_ready") == gauge(address, "service_workers") == 2)
+        callers = [socket.create_connection((host, int(port)), timeout=20) for _ in range(10)]
+        for caller in callers:  # whose body is not whole yet
+            caller.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
+        until(lambda: gauge(address, "requests_in_work") == 10)
+        for caller in callers:
+            caller.close()
+        until(lambda: gauge(address, "requests_in_work") == 0)
+        assert gauge(address, "requests_in_work_peak") >= 5
+        assert gauge(address, "requests_in_work_limit") == 50
 
 
 def test_sigterm_lets_requests_in_work_finish_and_ends_with_0(project: Path) -> None:
@@ -241,6 +266,9 @@ def test_sighup_brings_the_current_model_and_never_a_worse_one(project: Path) ->
         process.send_signal(signal.SIGHUP)
         until(lambda: {post(f"{address}/predict")["model_version"] for _ in range(9)} == {"20300101-000000-aaaaaa"})
         until(lambda: len(children(process)) == 2)
+        assert re.findall(r'^model_info\{.*version="(.*?)"', metrics(address), re.MULTILINE) == [
+            "20300101-000000-aaaaaa"
+        ]
         workers = children(process)
         damaged = rename(trained, "20300101-000000-bbbbbb")
         (damaged / "golden.json").write_text("[]")

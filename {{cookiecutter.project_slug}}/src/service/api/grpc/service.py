@@ -32,6 +32,8 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 """gRPC's word for the HTTP status of a problem."""
+FAILURES = (grpc.StatusCode.RESOURCE_EXHAUSTED.name, grpc.StatusCode.INTERNAL.name, grpc.StatusCode.UNAVAILABLE.name)
+"""Counted from 0, as those over HTTP are."""
 MAX_DETAIL = 2_000
 """Characters: the status travels in a header, and clients refuse long ones."""
 KEY = "x-api-key"
@@ -100,6 +102,8 @@ class InferenceService:
 
     def _handler(self, name: str, method: Method, is_protected: bool) -> Any:
         latency = LATENCY.labels(name)
+        for failure in FAILURES:
+            REQUESTS.labels(name, failure)
 
         async def answer(request: Any, context: ServicerContext) -> Any:
             start = perf_counter()

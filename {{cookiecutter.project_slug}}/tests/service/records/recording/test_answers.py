@@ -15,6 +15,7 @@ from service.inference import bulk
 from service.records.record import PredictionRecord
 from service.settings import load_settings
 from tests.service.bodies import CSV, NDJSON, TABLES, encode, table_in
+from tests.service.waiting import until
 
 INFER = "/v2/models/houses/infer"
 
@@ -199,6 +200,7 @@ def test_on_a_full_disk_nothing_is_answered_without_a_record(
         assert (ready.status_code, ready.json()["type"]) == (503, "urn:problem-type:record-not-stored")
         assert client.get("/v2/health/ready").status_code == client.get("/v2/models/houses/ready").status_code == 503
         assert client.get("/health/live").status_code == 200
+        until(lambda: "service_workers_ready 0.0" in client.get("/metrics").text, 10)
         assert client.post("/predict/batch", json=[HOUSE]).status_code == 503
         for count in (1, 2):
             assert client.post(INFER, json=tensors(*[BARE] * count)).status_code == 503
@@ -206,6 +208,7 @@ def test_on_a_full_disk_nothing_is_answered_without_a_record(
         ballast.unlink()
         ask_until(client, lambda response: response.status_code == 200)
         assert client.get("/health/ready").status_code == client.get("/v2/health/ready").status_code == 200
+        until(lambda: "service_workers_ready 1.0" in client.get("/metrics").text, 10)
         assert len(read(small_disk)) == answered + 1
 
 
