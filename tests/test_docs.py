@@ -95,6 +95,7 @@ def test_every_service_command_exists(document: Path) -> None:
     for group, group_app in groups.items():
         for command in group_app.registered_commands if group_app else ():
             known.add(f"{group} {command.name or getattr(command.callback, '__name__', '')}")
+        known |= {f"{group} {inner.name}" for inner in (group_app.registered_groups if group_app else ())}
     found = [words for words in commands(document, "service") if words]
     named = {" ".join(words[: 1 + (words[0] in groups)]) for words in found}
     assert named - {"..."} <= known
