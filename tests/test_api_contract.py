@@ -1,7 +1,9 @@
 """The served API against its own documentation: requests made up from the OpenAPI document, valid and not."""
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,22 @@ def test_no_request_gets_an_answer_that_is_not_documented(
 ) -> None:
     port = free_port()
     base = f"http://{HOST}:{port}"
-    with serving(trained("penguins"), port) as process:
+    with serving(trained("penguins"), port) as process, working(trained("penguins")):
         wait_until_ready(base, process)
         attack = [f"{base}/openapi.json", "--checks", ",".join(CHECKS), f"--max-examples={examples}", "--seed=1"]
-        # /monitoring is computed by a process of low priority, which has to import first.
+        # /monitoring is computed by a process of low priority, which has to import first. Jobs are waited for.
         attack.append("--request-timeout=120")
         program = str(Path(sys.executable).with_name("schemathesis"))
         run([program, "run", *attack, "--no-color"], tmp_path, NO_PROXY=HOST)
+
+
+@contextmanager
+def working(project: Path) -> Iterator[None]:
+    """A worker that does the jobs, as long as the block lasts."""
+    command = [str(project / ".venv/bin/service"), "worker", "--concurrency", "1"]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()

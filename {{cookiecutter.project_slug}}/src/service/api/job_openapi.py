@@ -74,9 +74,15 @@ def document_jobs(paths: dict[str, Any], reference: str, example: Mapping[str, A
     problems = (401, 404, 406, 409, 410, 416, 422, 429, 500, 503)
     _answers(paths["/jobs/{job_id}/result"]["get"], {"200": whole, "206": part}, problems, reference)
 
-    stream = {"schema": {"type": "string", "description": "Events `progress` and `finished`, whose data is the job."}}
-    events = {"description": "Until the job is finished.", "content": {"text/event-stream": stream}}
-    _answers(paths["/jobs/{job_id}/events"]["get"], {"200": events}, (401, 404, 429, 500, 503), reference)
+    job = {"type": "string", "contentMediaType": JSON, "contentSchema": document[JSON]["schema"]}
+    event = {
+        "type": "object",
+        "description": "One event of the stream; comments come in between.",
+        "required": ["event", "data"],
+        "properties": {"event": {"type": "string", "enum": ["progress", "finished"]}, "data": job},
+    }
+    stream = {"description": "Until the job is finished.", "content": {"text/event-stream": {"schema": event}}}
+    _answers(paths["/jobs/{job_id}/events"]["get"], {"200": stream}, (401, 404, 429, 500, 503), reference)
 
 
 def _result(description: str, one: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
