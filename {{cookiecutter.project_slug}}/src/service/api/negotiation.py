@@ -30,7 +30,9 @@ def wanted_format(accept: str | None, sent: BulkFormat) -> BulkFormat:
     Raises:
         Problem: none is accepted.
     """
-    ranges = list(_ranges(accept or ANY))
+    if not accept or accept == ANY:
+        return sent
+    ranges = list(_ranges(accept))
     available = [sent, *(format for format in FORMATS if format.is_available and format is not sent)]
     best, wanted = 0.0, None
     for format in available:

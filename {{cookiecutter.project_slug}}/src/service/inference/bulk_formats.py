@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from math import isnan
 from typing import Any
@@ -38,7 +38,13 @@ class BulkFormat:
     @property
     def is_available(self) -> bool:
         """Whether this service has what the format needs."""
-        return not self.needs_arrow or find_spec("pyarrow") is not None
+        return not self.needs_arrow or has_arrow()
+
+
+@cache
+def has_arrow() -> bool:
+    """Whether pyarrow is installed; asked once, since every request wants to know and the answer is on the disk."""
+    return find_spec("pyarrow") is not None
 
 
 def read_csv(reader: RowReader, body: bytes) -> Rows:

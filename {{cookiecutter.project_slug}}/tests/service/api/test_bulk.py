@@ -208,7 +208,7 @@ def test_without_pyarrow_its_formats_are_refused_with_advice_and_the_others_work
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = encode(ROWS, STREAM)
-    monkeypatch.setattr(bulk_formats, "find_spec", lambda name: None)
+    monkeypatch.setattr(bulk_formats, "has_arrow", lambda: False)
     refused = post(client, body, STREAM)
     assert refused.status_code == 415
     assert "extra 'arrow'" in refused.json()["detail"]
