@@ -24,7 +24,7 @@ from tests.service import waiting
 from tests.service.bodies import CSV, JSON
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
-until = partial(waiting.until, seconds=120)
+until = partial(waiting.until, seconds=240)
 
 
 class Worker:
