@@ -24,7 +24,7 @@ demo: .venv/.bake ## Make the penguins project in build/, set it up, train, serv
 new: .venv/.dev ## Answer the questions and make a project in OUT (the folder beside this one by default)
 	@$(BIN)/python scripts/new.py "$(TEMPLATE)" "$(OUT)"
 
-test: .venv/.dev ## Run the tests, in under five minutes
+test: .venv/.dev ## Run the tests, but for the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: .venv/.dev ## Run all tests, the slow ones too

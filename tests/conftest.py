@@ -15,6 +15,14 @@ STARTERS = ("penguins", "diabetes", "blank")
 ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description": "Predicts something useful."}
 
 
+LONGEST = ("test_machinery.py", "test_api_contract.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that the second process is not done long before the first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template as a fresh clone would be."""

@@ -21,7 +21,7 @@ START = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 @pytest.mark.t0
-@pytest.mark.parametrize("rows", [100, 500])
+@pytest.mark.parametrize("rows", [100, pytest.param(500, marks=pytest.mark.slow)])
 def test_penguins_like_those_of_training_raise_no_alarm(rows: int) -> None:
     frame = pd.read_csv(STARTER / "data/penguins.csv")
     spec = load_features(STARTER / "features.yaml", "penguin_id").complete()

@@ -12,27 +12,9 @@ from demo import HOST, example_request, free_port, open_url, post, serving, wait
 pytestmark = pytest.mark.t2
 
 each = pytest.mark.parametrize("starter", STARTERS)
-first, *others = STARTERS
-once = pytest.mark.parametrize("starter", [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)])
-"""For what is nearly the same in every project: the first tells."""
 
 
-@once
-def test_it_is_clean_by_its_own_lint(starter: str, installed: Callable[[str], Path]) -> None:
-    make(installed(starter), "lint")
-
-
-@once
-def test_its_own_tests_pass(starter: str, installed: Callable[[str], Path]) -> None:
-    make(installed(starter), "test")
-
-
-@pytest.mark.slow
-def test_the_slow_tests_of_its_machinery_pass(installed: Callable[[str], Path]) -> None:
-    make(installed("penguins"), "test-all", "ARGS=-m slow")
-
-
-@pytest.mark.parametrize("starter", others)
+@pytest.mark.parametrize("starter", [starter for starter in STARTERS if starter != "penguins"])
 def test_the_tests_of_its_own_hooks_pass(starter: str, installed: Callable[[str], Path]) -> None:
     make(installed(starter), "test", "ARGS=tests/model tests/service/test_project.py")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -37,8 +38,9 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], s
     def python(script: str) -> str:
         if script not in known:
             folder = tmp_path_factory.mktemp("clients")
-            run([sys.executable, "-m", "venv", str(folder)], folder)
-            run([str(folder / "bin/pip"), "install", "--quiet", *CLIENTS[script]], folder)
+            uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+            run([uv, "venv", "--quiet", "--allow-existing", f"--python={sys.executable}", str(folder)], folder)
+            run([uv, "pip", "install", "--quiet", f"--python={folder}", *CLIENTS[script]], folder)
             known[script] = str(folder / "bin/python")
         return known[script]
 

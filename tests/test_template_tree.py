@@ -21,17 +21,13 @@ def files(starter: str) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
-def test_the_tree_is_clean_under_ruff() -> None:
-    for command in (["check"], ["format", "--check"]):
-        run([sys.executable, "-m", "ruff", *command, "."], TREE)
-
-
-@pytest.mark.parametrize("starter", [None, *STARTERS])
-def test_the_tree_is_clean_under_mypy(starter: str | None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    checked = [f"starters/{starter}/src"] if starter else ["src", "tests"]
-    path = os.pathsep.join(["src", *(checked if starter else [])])
+@pytest.mark.parametrize("starter", [starter for starter in STARTERS if starter != "penguins"])
+def test_a_starter_is_clean_under_mypy(starter: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The machinery and the penguins are seen to be by the lint of their project."""
+    folder = f"starters/{starter}"
     cache = tmp_path_factory.getbasetemp() / "mypy"
-    run([sys.executable, "-m", "mypy", f"--cache-dir={cache}", *checked], TREE, MYPYPATH=path)
+    command = [sys.executable, "-m", "mypy", f"--cache-dir={cache}", f"{folder}/src", f"{folder}/tests"]
+    run(command, TREE, MYPYPATH=os.pathsep.join(["src", f"{folder}/src", folder]))
 
 
 @pytest.mark.parametrize("starter", STARTERS)
