@@ -36,14 +36,9 @@ def test_no_request_gets_an_answer_that_is_not_documented(
     base = f"http://{HOST}:{port}"
     with serving(trained("penguins"), port) as process, working(trained("penguins")):
         wait_until_ready(base, process)
-<<<<<<< HEAD
-        attack = [f"{base}/openapi.json", "--checks", ",".join(CHECKS), f"--max-examples={examples}", "--seed=1"]
-        # /monitoring is computed by a process of low priority, which has to import first. Jobs are waited for.
-=======
         attack = [f"{base}/openapi.json", "--checks", ",".join(CHECKS), f"--phases={phases}", "--seed=1"]
         attack.append(f"--max-examples={examples}")
-        # /monitoring is computed by a process of low priority, which has to import first.
->>>>>>> 0dc32aa (Run the tests of the machinery once, on two cores, before all others)
+        # /monitoring is computed by a process of low priority, which has to import first. Jobs are waited for.
         attack.append("--request-timeout=120")
         program = str(Path(sys.executable).with_name("schemathesis"))
         run([program, "run", *attack, "--no-color"], tmp_path, NO_PROXY=HOST)
