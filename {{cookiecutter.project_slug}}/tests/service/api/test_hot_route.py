@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.api.app import create_api, create_app
@@ -22,6 +21,7 @@ from service.inference.row_answers import Asked, RowAnswers
 from service.inference.served_model import ServedModel
 from service.inference.stamps import Stamps
 from service.settings import Settings, load_settings
+from tests.service.generating import many
 
 OWN = ("prediction_id", "timestamp")
 """What differs between any two answers."""
@@ -54,7 +54,7 @@ INFER = "/v2/models/houses/infer"
 LENGTH = "inference-header-content-length"
 
 
-@examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@many(300)
 @given(
     seed=st.integers(0, 10_000), changes=st.dictionaries(st.integers(0, 9), junk, max_size=3), cut=st.integers(0, 40)
 )
@@ -89,7 +89,7 @@ def test_both_routes_treat_headers_and_odd_bodies_alike(
     assert outcome(pair[0], body, headers) == outcome(pair[1], body, headers)
 
 
-@examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@many(300)
 @given(
     seed=st.integers(0, 10_000),
     count=st.sampled_from([1, 1, 1, 0, 3]),

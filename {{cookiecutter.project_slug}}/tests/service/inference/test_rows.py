@@ -9,8 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
@@ -23,6 +22,7 @@ from service.inference.predictor import Predictions
 from service.inference.problems import Problem
 from service.inference.rows import RowReader, Rows
 from service.inference.served_model import Row, ServedModel
+from tests.service.generating import many
 
 NAMES = ("a", "b c", "d[e]", "f/g")
 WORDS = ("red", "white", "é", "", "5")
@@ -166,7 +166,7 @@ def tables(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Any]:
     return spec, pa.table(arrays) if arrays else pa.table({"id": pa.nulls(count, pa.int64())})
 
 
-@examples(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@many(400)
 @given(tables())
 def test_columns_are_accepted_and_refused_as_the_row_model_does_with_the_same_words(
     case: tuple[list[dict[str, Any]], Any],

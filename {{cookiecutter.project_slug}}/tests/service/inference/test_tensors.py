@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
@@ -24,6 +23,7 @@ from service.inference.protocol_json import requests
 from service.inference.rows import RowReader, Rows
 from service.inference.served_model import Row, ServedModel
 from service.inference.tensors import NUMPY, Tensor
+from tests.service.generating import many
 
 BOUNDS = {"min": -5, "max": 9}
 FEATURES: list[dict[str, Any]] = [
@@ -115,11 +115,8 @@ def outcome(read: Any, *arguments: Any) -> str:
         return written(problem.as_json())
 
 
-many = examples(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
 @pytest.mark.slow
-@many
+@many(600)
 @given(tensors(1))
 def test_a_plain_row_is_what_the_general_way_makes_of_its_tensors(case: tuple[list[dict[str, Any]], list[Any]]) -> None:
     reader = reader_of(case[0])
@@ -170,7 +167,7 @@ def check_columns(reader: RowReader, tensors: list[Tensor], binaries: list[bytes
 
 
 @pytest.mark.slow
-@many
+@many(600)
 @given(st.integers(0, 4).flatmap(tensors))
 def test_columns_of_json_are_accepted_and_refused_as_rows_are_with_the_same_words(
     case: tuple[list[dict[str, Any]], list[Any]],
@@ -234,7 +231,7 @@ def as_meant(value: Any, kind: str) -> Any:
 
 
 @pytest.mark.slow
-@many
+@many(600)
 @given(binary_tensors())
 def test_columns_of_bytes_are_accepted_and_refused_as_rows_are_with_the_same_words(
     case: tuple[list[dict[str, Any]], list[Tensor], list[bytes | None], dict[str, Any]],
@@ -272,7 +269,7 @@ def test_a_shape_without_values_is_no_more_than_no_rows(shape: list[int], binary
     assert {name: json_list(values) for name, values in columns.items()} == {"v": []}
 
 
-@many
+@many(600)
 @given(st.lists(st.sampled_from(FEATURES), min_size=1, max_size=4, unique_by=lambda item: item["name"]), st.data())
 def test_values_of_python_keep_the_rules_of_json(features: list[dict[str, Any]], data: st.DataObject) -> None:
     reader = reader_of(features)

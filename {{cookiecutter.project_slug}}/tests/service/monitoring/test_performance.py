@@ -175,6 +175,7 @@ def test_the_service_answers_what_another_process_computed(client: TestClient, s
     assert [model["model_version"] for model in other["models"]] == ["later"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("truth_and_chance")
 def test_a_scrape_has_the_metrics_computed_and_does_not_wait_for_them(client: TestClient, version: str) -> None:
     assert "model_live_metric{" not in client.get("/metrics").text
@@ -221,6 +222,7 @@ def test_what_cannot_be_computed_is_503_and_in_the_log(
     assert "performance could not be computed" not in caplog.text  # it is not tried again at once, whoever asks
 
 
+@pytest.mark.slow
 def test_a_result_that_a_power_loss_has_halved_is_computed_again(client: TestClient, settings: Settings) -> None:
     answer = client.get("/monitoring/performance", params={"window": "7d"})
     (kept,) = settings.monitoring_directory.glob("performance-*.json")
@@ -229,6 +231,7 @@ def test_a_result_that_a_power_loss_has_halved_is_computed_again(client: TestCli
     assert (again.status_code, again.json()["models"]) == (200, answer.json()["models"])
 
 
+@pytest.mark.slow
 def test_questions_beyond_a_few_are_not_waited_for(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,7 +142,8 @@ def test_quoted_line_ends_do_not_part_a_row(model: ModelPlace, tmp_path: Path, m
 def test_a_folder_gives_a_folder_that_pandas_reads(model: ModelPlace, tmp_path: Path, into: str) -> None:
     for start in (0, 100, 200):
         write(tmp_path / "rows" / f"{start}.{into}", houses(100, start).to_pylist())
-    result = predict_files(model, [str(tmp_path / "rows")], str(tmp_path / "out"), format="parquet")
+    source, target = str(tmp_path / "rows"), str(tmp_path / "out")
+    result = predict_files(model, [source], target, format="parquet", engine=Engine(workers=1))
     frame = pd.read_parquet(tmp_path / "out")
     assert (result.rows, len(frame)) == (300, 300)
     assert frame["house id"].tolist() == [f"h{number}" for number in range(300)]

@@ -66,19 +66,18 @@ def large(path: Path, rows: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_memory_does_not_grow_with_the_file(model: ModelPlace, tmp_path: Path, ending: str) -> None:
+def test_memory_does_not_grow_with_the_file(model: ModelPlace, tmp_path: Path) -> None:
     peaks = []
     for rows in (200_000, 2_000_000):
-        source = large(tmp_path / f"{rows}.{ending}", rows)
-        done, bad, _, peak = finished(start(model, source, tmp_path / f"out.{ending}"))
+        source = large(tmp_path / f"{rows}.parquet", rows)
+        done, bad, _, peak = finished(start(model, source, tmp_path / "out.parquet"))
         assert (done, bad) == (rows, rows // 1000)
         peaks.append(peak)
     assert peaks[1] < 1.25 * peaks[0], peaks
 
 
 @pytest.mark.slow
-def test_five_million_rows_take_the_memory_of_few(model: ModelPlace, tmp_path: Path) -> None:
+def test_five_million_rows_of_csv_take_the_memory_of_few(model: ModelPlace, tmp_path: Path) -> None:
     few, many = (
         finished(start(model, large(tmp_path / f"{rows}.csv", rows), tmp_path / f"{rows}.out.parquet"))
         for rows in (200_000, 5_000_000)
@@ -88,7 +87,7 @@ def test_five_million_rows_take_the_memory_of_few(model: ModelPlace, tmp_path: P
     assert pq.ParquetFile(tmp_path / "5000000.out.parquet").metadata.num_rows == 5_000_000
 
 
-@pytest.mark.parametrize(("ending", "workers"), [("csv", 1), ("parquet", 2)])
+@pytest.mark.parametrize(("ending", "workers"), [("csv", 1), pytest.param("parquet", 2, marks=pytest.mark.slow)])
 def test_a_killed_run_is_taken_up_and_gives_the_identical_file(
     model: ModelPlace, tmp_path: Path, ending: str, workers: int
 ) -> None:
@@ -208,13 +207,15 @@ def test_urls_are_read_and_written_like_files(
         local = write(tmp_path / f"{begin}.{ending}", houses(1_000, begin).to_pylist())
         with fsspec.open(f"{bucket}/in/{begin}.{ending}", "wb", auto_mkdir=True) as file:
             file.write(Path(local).read_bytes())
-    result = predict_files(model, [f"{bucket}/in/*.{ending}"], f"{bucket}/out.{ending}")
+    # That other processes get to a place is seen once; which format they read and write there is the same to them.
+    engine = Engine(workers=2 if ending == "csv" else 1)
+    result = predict_files(model, [f"{bucket}/in/*.{ending}"], f"{bucket}/out.{ending}", engine=engine)
     assert (result.rows, result.bad) == (2_000, 2)
     with place(f"{bucket}/out.{ending}").open() as file:
         (tmp_path / f"copy.{ending}").write_bytes(file.read())
     assert [row["house id"] for row in read(tmp_path / f"copy.{ending}")] == [f"h{number}" for number in range(2_000)]
     assert place(bucket).names() == sorted(["in", f"out.{ending}", "out.bad_rows.csv"])
-    predict_files(model, [f"{bucket}/in"], f"{bucket}/folder/")
+    predict_files(model, [f"{bucket}/in"], f"{bucket}/folder/", engine=Engine(workers=1))
     assert "_SUCCESS" in place(f"{bucket}/folder").names()
 
 
