@@ -1,6 +1,7 @@
 """The Helm chart: every option renders, Kubernetes knows what that gives, and it fits the service that it runs."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from helm_python import Chart, HelmError, chart
+from helm_python import Chart, Config, HelmError, chart
 from kubernetes_validate.utils import schema_contents
 
 from conftest import STARTERS, make, run
@@ -283,6 +284,33 @@ def test_what_does_not_fit_together_is_refused(
 ) -> None:
     with pytest.raises(HelmError, match=re.escape(words)):
         rendered(values)
+
+
+def test_helm_would_install_the_packed_chart(folder: Path, tmp_path: Path) -> None:
+    with Chart.load(folder) as loaded:
+        packed = loaded.save(tmp_path)
+    with Config(kube_apiserver="http://127.0.0.1:9", storage_driver="memory", namespace="models") as helm:
+        release = helm.install(packed, "my-model", values=merged(NEEDED, WORKER), dry_run="client")
+    kinds = [each["kind"] for each in yaml.safe_load_all(release["manifest"]) if each]
+    # In the order in which Helm makes them; hooks are apart.
+    assert kinds.index("ConfigMap") < kinds.index("Service") < kinds.index("StatefulSet")
+    assert "Job" not in kinds
+    assert "helm -n models test my-model" in release["notes"]
+
+
+def test_make_deploy_goes_back_if_it_fails_and_predicts_if_not(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "helm").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {tmp_path}/called\n')
+    (tmp_path / "helm").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    run(
+        ["make", "deploy", "ENV=aks", "TAG=1", "ARGS=--values mine.yaml", f"PYTHON={sys.executable}"],
+        project,
+        PATH=path,
+    )
+    upgrade, test = (tmp_path / "called").read_text().splitlines()
+    assert upgrade.startswith("upgrade my-model build/chart --install --atomic")
+    assert upgrade.endswith("--values helm/values-aks.yaml --set-string image.tag=1 --values mine.yaml")
+    assert test == "test my-model --namespace my-model"
 
 
 def test_a_chart_without_config_yaml_says_how_to_get_it(project: Path) -> None:
