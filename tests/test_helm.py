@@ -50,11 +50,7 @@ OPTIONS: dict[str, list[Values]] = {
     "scaling": [
         {},
         {"api": {"autoscaling": {"enabled": True}}},
-        {
-            "api": {
-                "autoscaling": {"enabled": True, "cpu": 0, "requestsInFlight": {"metric": "http_requests_in_flight"}}
-            }
-        },
+        {"api": {"autoscaling": {"enabled": True, "cpu": 0, "requestsInFlight": {"metric": "requests_in_work"}}}},
     ],
     "sinks": [{}, *({"config": {"records": {"sinks": sinks}}} for sinks in ([], ["fluentd"], ["stdout", "database"]))],
     "shipping": [{}, {"config": {"records": {"shipping": "with_service"}}}],
