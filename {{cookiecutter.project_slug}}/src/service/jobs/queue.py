@@ -329,4 +329,5 @@ def _missing(what: str, extra: str) -> ConfigError:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    words = str(error).strip() or str(error.__cause__ or "").strip() or type(error).__name__
+    return words.splitlines()[0]

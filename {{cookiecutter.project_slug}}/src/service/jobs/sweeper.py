@@ -7,13 +7,15 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from service.errors import ServiceError
 from service.jobs import worker_metrics as metrics
+from service.jobs.announcing import MESSAGE_CHUNKS
+from service.jobs.job import ChunkRef
 from service.jobs.queue import JobQueue
 from service.settings import Settings
 
@@ -99,8 +101,7 @@ class Sweeper:
             lost = store.to_publish(queue_is_empty=depth["small"] + depth["bulk"] == 0, limit=AT_ONCE)
             if lost:
                 try:
-                    # Each by itself: what is sent again may be what its worker died of.
-                    small = [[ref] for ref, is_bulk in lost if not is_bulk]
+                    small = _messages(store, [ref for ref, is_bulk in lost if not is_bulk])
                     self._queue.publish(small, [ref for ref, is_bulk in lost if is_bulk])
                 except ServiceError:
                     store.unpublished([ref for ref, _ in lost])
@@ -140,6 +141,15 @@ class Sweeper:
 
         while not self._ended.is_set() and (tried := deliver_due(store, self._settings, datetime.now(UTC))):
             metrics.SWEPT.labels("webhooks").inc(tried)
+
+
+def _messages(store: "JobStore", refs: Sequence[ChunkRef]) -> list[list[ChunkRef]]:
+    """Messages for chunks of small jobs: one for each that was begun, since its worker may have died of it."""
+    jobs = store.progress([job_id for job_id, _ in refs]) if refs else {}
+    begun = {job_id for job_id, job in jobs.items() if job.attempts}
+    others = [ref for ref in refs if ref[0] not in begun]
+    shared = [others[start : start + MESSAGE_CHUNKS] for start in range(0, len(others), MESSAGE_CHUNKS)]
+    return [*shared, *([ref] for ref in refs if ref[0] in begun)]
 
 
 def sweep_beside(settings: Settings) -> None:
