@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 
 from service.api import docs, drift, errors, inference_protocol, job_routes, metrics, openapi, performance, routes
 from service.api.grpc.port import require_grpc
-from service.api.hot_route import HotInfer, HotPredict, HotRoute
+from service.api.hot_jobs import HotSubmit
+from service.api.hot_route import HotEndpoint, HotInfer, HotPredict, HotRoute
 from service.api.jobs_metrics import JobsMetrics
 from service.api.monitoring import Monitoring
 from service.api.records_metrics import RecordsMetrics
@@ -47,7 +48,9 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
     settings = settings or load_settings()
     app = create_api(settings, model)
     core, api = app.state.core, settings.api
-    endpoints = (HotPredict(core), HotInfer(core))
+    endpoints: list[HotEndpoint] = [HotPredict(core), HotInfer(core)]
+    if settings.jobs.broker:
+        endpoints.append(HotSubmit(core, app.state.jobs))
     return HotRoute(app, endpoints, in_work=app.state.in_work, keys=api.opening_keys, max_body_bytes=api.max_body_bytes)
 
 

@@ -1,4 +1,4 @@
-"""`POST /predict` and `/v2/.../infer` ahead of everything else: no middleware, no routing, no request objects.
+"""`POST /predict`, `/v2/.../infer` and `/jobs` ahead of everything else: no middleware, no routing, no request objects.
 
 FastAPI's own routes of the same paths stay: they document the endpoints, and answer what is rare, such as requests from
 web pages of other origins. A contract test proves that both answer alike.
@@ -30,6 +30,12 @@ class HotEndpoint(Protocol):
     path: str
     route: str
     """The path's template, which the metrics go by."""
+    status: int
+    """Of an answer."""
+
+    def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request is answered here, or else by FastAPI's route."""
+        ...
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """Refuse what the body need not be read for.
@@ -60,10 +66,15 @@ class HotPredict:
     """`POST /predict`."""
 
     path = route = "/predict"
+    status = 200
     HEADERS = ((b"content-type", b"application/json"),)
 
     def __init__(self, core: Core) -> None:
         self._core = core
+
+    def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        """See `HotEndpoint`."""
+        return True
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """See `HotEndpoint`."""
@@ -82,11 +93,16 @@ class HotInfer:
     """`POST /v2/models/{name}/infer` of the model that is served."""
 
     route = "/v2/models/{name}/infer"
+    status = 200
     HEADER_LENGTH = HEADER_LENGTH.lower().encode()
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.path = self.route.format(name=core.served.manifest.project)
+
+    def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        """See `HotEndpoint`."""
+        return True
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """See `HotEndpoint`."""
@@ -129,6 +145,9 @@ class HotRoute:
             await self.app(scope, receive, send)
             return
         endpoint, metrics = found
+        if not endpoint.takes(scope, headers):
+            await self.app(scope, receive, send)
+            return
         start = perf_counter()
         try:
             with self._in_work:
@@ -144,9 +163,9 @@ class HotRoute:
             await send_problem(unexpected_problem("POST", scope["path"], error), scope, receive, send)
             return
         # Before it is sent: who has the answer finds it counted, even if this process is killed meanwhile.
-        metrics.answered(200, perf_counter() - start)
+        metrics.answered(endpoint.status, perf_counter() - start)
         length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": 200, "headers": [*answered, length]})
+        await send({"type": "http.response.start", "status": endpoint.status, "headers": [*answered, length]})
         await send({"type": "http.response.body", "body": body})
 
     def _check(self, headers: Mapping[bytes, bytes]) -> None:

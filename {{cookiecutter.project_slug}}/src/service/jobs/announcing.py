@@ -66,9 +66,9 @@ class Announcer:
     def _run(self) -> None:
         is_open, sent_at = True, float("-inf")
         while is_open and (first := self._waiting.get()) is not None:
-            jobs = [*first]
+            jobs, chunks = [*first], _chunks(first)
             sleep(max(0.0, sent_at + GATHER_SECONDS - monotonic()))
-            while sum(len(job.chunks) for job in jobs) < MOST_CHUNKS:
+            while chunks < MOST_CHUNKS:
                 try:
                     more = self._waiting.get_nowait()
                 except Empty:
@@ -77,6 +77,7 @@ class Announcer:
                     is_open = False
                     break
                 jobs += more
+                chunks += _chunks(more)
             sent_at = monotonic()
             try:
                 self._send(jobs)
@@ -114,3 +115,7 @@ class Announcer:
         elif failure is None and self._is_away:
             logger.info("the broker of jobs takes messages again")
         self._is_away = failure is not None
+
+
+def _chunks(jobs: Sequence[NewJob]) -> int:
+    return sum(len(job.chunks) for job in jobs)

@@ -403,3 +403,39 @@ def test_storage_of_another_job_is_left_alone(jobs: JobsClient, project: Path) -
     first = jobs.submit([HOUSE] * 5, NDJSON).json()["job_id"]
     assert jobs.submit(b"junk\n" * 3 + b"\xff", CSV).status_code == 422
     assert storage.ids() == [first]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (json.dumps(HOUSE).encode(), {}),
+        (json.dumps([HOUSE, {}, HOUSE]).encode(), {"content-type": JSON}),
+        (b" [" + json.dumps(HOUSE).encode() + b"]", {"content-type": JSON, "accept": "image/png"}),
+        (b'{"floor area": 5}', {}),
+        (b"[1, 2", {}),
+        (b"[]", {}),
+        (b"", {}),
+        (encode([HOUSE] * 3000, JSON), {"content-type": JSON}),
+        (encode([HOUSE] * 3, CSV), {"content-type": CSV}),
+        (json.dumps(HOUSE).encode(), {"content-type": "application/json; charset=utf-8"}),
+        (json.dumps(HOUSE).encode(), {"content-type": "application/xml"}),
+        (json.dumps(HOUSE).encode(), {"origin": "https://app.example.com"}),
+        (json.dumps(HOUSE).encode(), {"idempotency-key": "two words"}),
+        (json.dumps(HOUSE).encode(), {"webhook-url": "https://example.com"}),
+    ],
+)
+def test_the_route_ahead_of_fastapi_takes_and_refuses_as_the_other_does(
+    jobs: JobsClient, body: bytes, headers: dict[str, str]
+) -> None:
+    def outcome(query: str) -> tuple[int, set[str], Any]:
+        response = jobs.http.post(f"/jobs{query}", content=body, headers=headers)
+        document = response.json()
+        if response.status_code == 202:
+            assert response.headers["location"] == document["links"]["self"] == f"/jobs/{document['job_id']}"
+            assert jobs.http.get(response.headers["location"]).json() == document
+            document = {
+                name: value for name, value in document.items() if name not in ("job_id", "created_at", "links")
+            }
+        return response.status_code, {*response.headers}, document
+
+    assert outcome("") == outcome("?wait=0")
