@@ -1,0 +1,1 @@
+"""The dashboards of a generated project, as code."""
