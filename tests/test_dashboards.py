@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import Request
+from urllib.request import ProxyHandler, Request, build_opener
 
 import grpc
 import pytest
@@ -22,12 +22,13 @@ import yaml
 
 from bake import TEMPLATE
 from conftest import run
-from demo import HOST, example_request, free_port, open_url, post, serving, training_rows, wait_until_ready
+from demo import HOST, example_request, free_port, open_url, serving, training_rows, wait_until_ready
 from service.api.grpc.messages import CLASSES, SERVICE
 
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}/monitoring"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((TREE / "grafana/dashboards").glob("*.json"))}
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 300.0
+"""For what takes 30: drift is computed by a process of low priority, and the machine may be busy."""
 VARIABLES = {"$__rate_interval": "10s", "$__range": "1m", '"$job"': '"api"'}
 
 
@@ -104,7 +105,7 @@ def test_a_prometheus_that_scraped_a_service_has_data_for_every_panel_and_rule(
         "RECORDS__DIRECTORY": str(tmp_path / "records"),
         "DATABASE__URL": f"sqlite:///{tmp_path}/records.db",
         "MONITORING__DIRECTORY": str(tmp_path / "monitoring"),
-        "MONITORING__REFRESH_SECONDS": "10",
+        "MONITORING__REFRESH_SECONDS": "20",
         "JOBS__BROKER": f"filesystem://{tmp_path}/messages",
         "JOBS__STORAGE": str(tmp_path / "files"),
         "JOBS__METRICS_PORT": str(worker_port),
@@ -117,7 +118,6 @@ def test_a_prometheus_that_scraped_a_service_has_data_for_every_panel_and_rule(
     with (
         serving(project, port) as process,
         running([str(project / ".venv/bin/service"), "worker"], project, tmp_path / "worker.log"),
-        prometheus(tmp_path, targets) as asked,
     ):
         wait_until_ready(base, process)
         rows = training_rows(project)
@@ -125,26 +125,41 @@ def test_a_prometheus_that_scraped_a_service_has_data_for_every_panel_and_rule(
         answers = post(f"{base}/predict/batch", drifted)["predictions"]
         feedback = [{"prediction_id": answer["prediction_id"], "label": answer["prediction"]} for answer in answers]
         post(f"{base}/feedback", feedback)
+        # What is drifted is found by the first look of Prometheus, which has it computed.
+        with prometheus(tmp_path, targets) as asked:
+            fill(asked, base, grpc_port, example_request(project))
+            for board in BOARDS.values():
+                for variable, (series, label) in variable_queries(board).items():
+                    found = ask(asked, "series", **{"match[]": series})
+                    assert [values[label] for values in found], f"nothing to choose from for {variable}"
+            for rule in loaded_rules(asked):
+                assert rule["health"] == "ok", rule
+
+
+def fill(asked: str, base: str, grpc_port: int, row: dict[str, Any]) -> None:
+    """Use the service until there is data for every panel and every recorded rule."""
+    missing = recorded()
+    for name, board in BOARDS.items():
+        missing |= {f"{name}: {panel}": expression for panel, expression in expressions(board).items()}
+    deadline, is_worked_on = time.monotonic() + PATIENCE_SECONDS, False
+    while missing and time.monotonic() < deadline:
+        for _ in range(20):
+            post(f"{base}/predict", row)
+        if not is_worked_on:
+            post(f"{base}/jobs", [row])
+            is_worked_on = has_data(asked, "sum(job_rows_total) > 5")
         say_live(grpc_port)
-        missing: dict[str, str] = {}
-        for name, board in BOARDS.items():
-            missing |= {f"{name}: {panel}": expression for panel, expression in expressions(board).items()}
-        missing |= recorded()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while missing and time.monotonic() < deadline:
-            for _ in range(20):
-                post(f"{base}/predict", example_request(project))
-            post(f"{base}/jobs", [rows[0]])
-            say_live(grpc_port)
-            time.sleep(1)
-            missing = {name: expression for name, expression in missing.items() if not has_data(asked, expression)}
-        assert missing == {}
-        for board in BOARDS.values():
-            for variable, (series, label) in variable_queries(board).items():
-                found = ask(asked, "series", **{"match[]": series})
-                assert [values[label] for values in found], f"nothing to choose from for {variable}"
-        for rule in alerts(asked):
-            assert rule["health"] == "ok", rule
+        time.sleep(1)
+        missing = {name: expression for name, expression in missing.items() if not has_data(asked, expression)}
+    assert missing == {}
+
+
+def post(url: str, body: object) -> dict[str, Any]:
+    """The answer to a JSON document, for which a busy machine may take its time."""
+    request = Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    with build_opener(ProxyHandler({})).open(request, timeout=60) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
 
 
 def say_live(port: int) -> None:
@@ -220,7 +235,7 @@ def has_data(address: str, expression: str) -> bool:
     return any(series["value"][1] != "NaN" for series in ask(address, "query", query=expression))
 
 
-def alerts(address: str) -> list[dict[str, Any]]:
+def loaded_rules(address: str) -> list[dict[str, Any]]:
     """All rules, with how their evaluation went."""
     answer = json.loads(open_url(Request(f"{address}/rules")))
     return [rule for group in answer["data"]["groups"] for rule in group["rules"]]
