@@ -146,7 +146,10 @@ def test_of_10_000_jobs_each_has_one_result_whatever_is_killed(
         chance.shuffle(kills)
         with submitting(service.port, count) as clients:
             for step, kill in enumerate(kills, 1):
+                done = jobs.store.statistics().jobs["succeeded"]
                 until(lambda step=step: len(taken(clients)) >= step * count / (len(kills) + 1))  # type: ignore[misc]
+                # Whatever is killed is at work.
+                until(lambda done=done: jobs.store.statistics().jobs["succeeded"] > done + 100)  # type: ignore[misc]
                 time.sleep(chance.uniform(0, 0.3))
                 kill()
             for client in clients:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,6 +18,9 @@ from tests.service.jobs.workers import SOURCE, until
 from tests.service.ports import free_port
 
 __all__ = ["broker_url", "rabbitmq", "rabbitmq_server", "redis"]
+
+SETTLED_SECONDS = 6
+"""After which RabbitMQ has written a new quorum queue; killed before, it comes back with one that takes nothing."""
 
 
 def settings(folder: Path, broker: str) -> Settings:
@@ -39,6 +43,7 @@ def test_messages_of_small_and_large_jobs_wait_apart(tmp_path: Path, broker_url:
 def test_a_broker_that_is_away_is_told_of_until_it_is_back(tmp_path: Path, rabbitmq: RabbitMQ) -> None:
     queue = JobQueue(settings(tmp_path, rabbitmq.url))
     queue.publish([[("a", 0)]], [])
+    time.sleep(SETTLED_SECONDS)
     rabbitmq.kill()
     with pytest.raises(BrokerError, match="failed: "):
         queue.publish([[("b", 0)]], [])
