@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-BASE = "python:3.11-slim"
+BASE = f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
 START_SECONDS = 30
 TOOLS = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap"}
 """What is needed, by the Debian package that has it; and Compose 2 and buildx, of Debian 13, as .ci/run installs."""
@@ -26,13 +26,17 @@ NETWORK = re.compile(r"(SSL_CERT_FILE|(PIP|UV)_(?!FIND_LINKS).*|(HTTPS?|NO)_PROX
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
+def has_plugin(name: str) -> bool:
+    """Whether Docker has a plugin, such as `compose`."""
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", name, "version"], capture_output=True).returncode == 0
+
+
 def missing() -> list[str]:
     """What has to be installed before Docker can be started here."""
     found = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
-    for plugin in ("compose", "buildx"):
-        known = shutil.which("docker") and subprocess.run(["docker", plugin, "version"], capture_output=True)
-        if not known or known.returncode:
-            found.append(f"docker-{plugin}")
+    found += [f"docker-{plugin}" for plugin in ("compose", "buildx") if not has_plugin(plugin)]
     return [*found, *(["root's rights"] if os.geteuid() else [])]
 
 

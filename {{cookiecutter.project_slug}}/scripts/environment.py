@@ -5,21 +5,28 @@ Usage: python3 scripts/environment.py
 It needs nothing but Python, so that it runs on a machine that has Docker and no more.
 """
 
+import base64
 import os
 import re
 import secrets
 from pathlib import Path
 
-EMPTY = re.compile(r"^([A-Z][A-Z0-9_]*)=$", re.MULTILINE)
+EMPTY = re.compile(r"^([A-Z][A-Z0-9_]*)=(whsec_)?$", re.MULTILINE)
+"""A name without a value, or with the beginning of one that has a form of its own."""
 SET = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)=", re.MULTILINE)
 
 
 def complete(example: str, present: str) -> tuple[str, list[str]]:
     """The text of .env with what it lacked, and the names of that."""
-    missing = [name for name in EMPTY.findall(example) if name not in SET.findall(present)]
-    added = "".join(f"{name}={secrets.token_hex(32)}\n" for name in missing)
+    missing = [(name, form) for name, form in EMPTY.findall(example) if name not in SET.findall(present)]
+    added = "".join(f"{name}={form}{_fresh(form)}\n" for name, form in missing)
     gap = "\n" if present and not present.endswith("\n") else ""
-    return f"{present}{gap}{added}", missing
+    return f"{present}{gap}{added}", [name for name, _ in missing]
+
+
+def _fresh(form: str) -> str:
+    # Digits and letters alone mean nothing to a shell, to Compose or in a URL; a key of webhooks has to be base64.
+    return base64.b64encode(secrets.token_bytes(32)).decode() if form else secrets.token_hex(32)
 
 
 def main() -> None:
