@@ -8,7 +8,8 @@ fi
 PATH=$(compgen -G '/usr/lib/postgresql/*/bin'):$PATH
 data=/var/lib/postgresql/data
 if [[ ! -s $data/PG_VERSION ]]; then
-  initdb -D "$data" --username="$POSTGRES_USER" --auth=scram-sha-256 --pwfile=<(echo "$POSTGRES_PASSWORD") >/dev/null
+  initdb -D "$data" --encoding=UTF8 --locale=C --username="$POSTGRES_USER" --auth=scram-sha-256 --pwfile=/dev/stdin \
+    <<<"$POSTGRES_PASSWORD" >/dev/null
   echo 'host all all all scram-sha-256' >>"$data/pg_hba.conf"
   postgres --single -D "$data" postgres <<<"CREATE DATABASE $POSTGRES_DB" >/dev/null
 fi

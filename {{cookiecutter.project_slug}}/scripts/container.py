@@ -25,7 +25,8 @@ INSIDE = Path(__file__).with_name("inside.py")
 @contextmanager
 def container(image: str) -> Iterator[str]:
     """A container that serves; its id. It is removed afterwards, with what it wrote."""
-    name = _docker("run", "--detach", *RIGHTS, f"--env={KEY}={secrets.token_urlsafe(32)}", image).strip()
+    variables = (f"--env={KEY}={secrets.token_urlsafe(32)}", "--env=SERVICE__API__PORT=8000")
+    name = _docker("run", "--detach", *RIGHTS, *variables, image).strip()
     try:
         yield name
     finally:

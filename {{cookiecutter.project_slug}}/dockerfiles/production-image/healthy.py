@@ -8,7 +8,7 @@ import os
 import sys
 from http.client import HTTPConnection, HTTPException
 
-port, path = sys.argv[1:] or (os.environ["SERVICE__API__PORT"], "/health/ready")
+port, path = sys.argv[1:] or (os.environ.get("SERVICE__API__PORT", "8000"), "/health/ready")
 connection = HTTPConnection("127.0.0.1", int(port), timeout=4)
 try:
     connection.request("GET", path)
