@@ -202,8 +202,8 @@ def test_compose_starts_all_of_it_and_what_was_stored_is_there_after_a_restart(
         row = example_request(built.folder)
         predicted = ask("POST", "/predict", row)
         job = ask("POST", "/jobs", row)
-        until(lambda: ask("GET", f"/jobs/{job['id']}")["state"] == "succeeded")
-        result = ask("GET", f"/jobs/{job['id']}/result")
+        until(lambda: ask("GET", f"/jobs/{job['job_id']}")["state"] == "succeeded")
+        result = ask("GET", f"/jobs/{job['job_id']}/result")
         assert result["prediction"] == predicted["prediction"]
         ids = [predicted["prediction_id"], result["prediction_id"]]
         until(lambda: all(recorded(built, one) for one in ids))
@@ -212,7 +212,7 @@ def test_compose_starts_all_of_it_and_what_was_stored_is_there_after_a_restart(
         assert built.docker("ps", "--all", "--quiet") == ""
         built.make("up", *start, API_PORT=str(port), **images)
         assert all(recorded(built, one) for one in ids)
-        assert ask("GET", f"/jobs/{job['id']}/result") == result
+        assert ask("GET", f"/jobs/{job['job_id']}/result") == result
     except AssertionError:
         for container in built.docker("ps", "--all", "--quiet").split():
             subprocess.run(["docker", "--host", built.host, "logs", "--tail=20", container])
