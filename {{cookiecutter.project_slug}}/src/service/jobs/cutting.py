@@ -5,18 +5,27 @@ A body that `/predict/batch` would refuse is refused here in the same words, bef
 
 import csv
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from service.inference.bulk_formats import check_names, check_table, columns_of, reading_table, unreadable
+from service.inference.bulk_formats import (
+    MAX_TEXT_BYTES,
+    check_names,
+    check_table,
+    columns_of,
+    reading_table,
+    unreadable,
+)
 from service.inference.rows import RowReader
 from service.inference.served_model import ServedModel
 
 CHUNK_BYTES = 8 * 2**20
 """Beyond this size a chunk is full, however few its rows are: it is read into memory as a whole."""
 LONGEST_LINE = 16 * 2**20
+READ_BYTES = 2**20
+"""Of a column of Parquet, that are read at a time."""
 FIELD_LIMIT = csv.field_size_limit()
 """Characters of a CSV field, beyond which Python's reader takes it for a mistake."""
 
@@ -190,12 +199,28 @@ def _written(arrow: Any, table: Any, rows: int) -> Iterator[Cut]:
 def _open_parquet(arrow: Any, file: IO[bytes], chunk_rows: int) -> tuple[list[str], Iterable[Any]]:
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(file)
-    file.seek(0)
-    # A dictionary of text stays one until its size is known: written out, a small file could fill the memory.
+    opened = pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES)
+    schema = opened.schema_arrow
     texts = [field.name for field in schema if arrow.types.is_string(field.type)]
-    opened = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False)
+    with_dictionaries = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BYTES)
+    if texts and _longest_text(arrow, with_dictionaries) * chunk_rows > MAX_TEXT_BYTES:
+        # Written out, a small file could fill the memory. Otherwise, dictionaries of many texts would take more of it.
+        opened = with_dictionaries
     return schema.names, opened.iter_batches(chunk_rows)
+
+
+def _longest_text(arrow: Any, file: Any) -> int:
+    """Bytes of the longest text in any dictionary of a Parquet file, each of which comes with its first row."""
+    import pyarrow.compute as pc
+
+    lengths = [
+        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+        for group in range(file.num_row_groups)
+        for batch in islice(file.iter_batches(1, row_groups=[group]), 1)
+        for column in batch.columns
+        if arrow.types.is_dictionary(column.type) and arrow.types.is_string(column.type.value_type)
+    ]
+    return max(lengths, default=0)
 
 
 def _open_stream(arrow: Any, file: IO[bytes], chunk_rows: int) -> tuple[list[str], Iterable[Any]]:

@@ -1,14 +1,18 @@
 """The results of jobs over HTTP: the same answers as `/predict/batch` gives, in every format, whole and in parts."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from service.inference import bulk_formats
 from service.inference.served_model import ServedModel
+from service.jobs import cutting
 from tests.service.api.jobs_client import JobsClient, jobs_client
 from tests.service.bodies import CSV, FILE, JSON, NDJSON, PARQUET, STREAM, TABLES, decode, encode
 
@@ -154,3 +158,25 @@ def test_a_result_whose_files_are_gone_is_not_there(jobs: JobsClient) -> None:
     path = jobs.done(ROWS * 2)
     jobs.worker.storage.remove(path.rpartition("/")[2])
     assert jobs.http.get(f"{path}/result").status_code == 404
+
+
+def test_a_small_file_that_would_fill_the_memory_is_refused_and_one_of_many_texts_is_not(
+    jobs: JobsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parquet(owners: pa.Array) -> bytes:
+        sink = io.BytesIO()
+        pq.write_table(
+            pa.table({"floor area": [300.0] * len(owners), "lift": [True] * len(owners), "owner": owners}), sink
+        )
+        return sink.getvalue()
+
+    for module in (bulk_formats, cutting):
+        monkeypatch.setattr(module, "MAX_TEXT_BYTES", 1_000_000)
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), pa.array(["x" * 600_000]))
+    bomb = parquet(long)
+    assert len(bomb) < 100_000
+    refused = jobs.submit(bomb, PARQUET)
+    assert (refused.status_code, refused.json()["type"]) == (413, "urn:problem-type:body-too-large")
+    path = jobs.done(parquet(pa.array([f"Owner {number}" for number in range(100)])), PARQUET)
+    answers = decode(jobs.http.get(f"{path}/result").content, PARQUET)
+    assert {row["prediction"] for row in answers} == {"yes"}
