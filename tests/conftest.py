@@ -15,7 +15,7 @@ STARTERS = ("penguins", "diabetes", "blank")
 ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description": "Predicts something useful."}
 
 
-LONGEST = ("test_machinery.py", "test_api_contract.py")
+LONGEST = ("test_machinery.py", "test_containers.py", "test_api_contract.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -86,7 +86,11 @@ def import_base(host: str, folder: Path) -> None:
     assert release is not None, "this machine is no Debian"
     is_debians = sys.base_prefix == "/usr"
     packages = ["passwd", "tzdata", *(["python3-pip", "python3-venv", "python-is-python3"] if is_debians else [])]
-    options = [f"--include={','.join(packages)}", *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT)]
+    options = [
+        "--dpkgopt=force-unsafe-io",
+        f"--include={','.join(packages)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+    ]
     subprocess.run(["mmdebstrap", "--quiet", "--variant=apt", *options, release[1], str(root)], check=True)
     if not is_debians:
         _copy_python(root / "usr/local")
