@@ -165,18 +165,18 @@ class Watch:
 
     def _look(self, watched: Watched, now: float) -> None:
         running = watched.running
-        if running and watched.reason is not None:
-            if now - watched.asked_at >= BACK_SECONDS:
-                self._end_process(watched, watched.reason)
-            return
-        if running and now >= watched.deadline:
+        if running and watched.reason is not None and now - watched.asked_at >= BACK_SECONDS:
+            self._end_process(watched, watched.reason)
+        elif running and watched.reason is None and now >= watched.deadline:
             watched.stop(Reason.LATE)
-        elif running and self._ending.at is not None and now >= self._ending.at:
+        elif running and watched.reason is None and self._ending.at is not None and now >= self._ending.at:
             watched.stop(Reason.ENDING)
         elif now - watched.renewed_at >= RENEW_SECONDS:
+            # Also of what was asked to stop: it is still here.
             watched.renewed_at = now
             wanted = self._store.renew([chunk.claim for chunk in watched.held])
-            if running and running is watched.running and not any(chunk.claim in wanted for chunk in running):
+            is_wanted = not running or any(chunk.claim in wanted for chunk in running)
+            if not is_wanted and running is watched.running and watched.reason is None:
                 watched.stop(Reason.UNWANTED)
 
     def _end_process(self, watched: Watched, reason: Reason) -> None:
