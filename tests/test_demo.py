@@ -24,6 +24,6 @@ def test_make_alone_lists_every_target_with_its_sentence() -> None:
     root = Path(__file__).parents[1]
     for folder in (root, root / "{{cookiecutter.project_slug}}"):
         listed = {line.split()[1] for line in run(["make"], folder).splitlines()}
-        makefile = (folder / "Makefile").read_text()
+        makefile = (folder / "Makefile").read_text().replace("\\\n", "")
         declared = makefile.partition(".PHONY:")[2].partition("\n")[0].split()
         assert listed == set(declared)
