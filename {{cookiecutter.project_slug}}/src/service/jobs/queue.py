@@ -105,6 +105,8 @@ class JobQueue:
 
     def __init__(self, settings: Settings) -> None:
         self._app = celery_app(settings)
+        # Who sends a message asks for no result: with a backend, Celery would listen there for one.
+        self._app.conf.result_backend = None
         self._small, self._bulk = work_queues(settings)
         self._dead = dead_queue(settings)
         self._is_rabbitmq = str(settings.jobs.broker).startswith("amqp")

@@ -1,5 +1,6 @@
 """Workers as they run, on every broker, with a model that is bad for some values."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from service.settings import load_settings
 from service.training.hooks import Hooks
 from service.training.pipeline import train
 from tests.service.conftest import CONFIG, FEATURES, HouseLoader, house_classes, train_on_houses
-from tests.service.jobs.brokers import RabbitMQ, broker_url, rabbitmq, rabbitmq_server, redis
+from tests.service.jobs.brokers import RabbitMQ, Redis, broker_url, rabbitmq, rabbitmq_server, redis
 from tests.service.jobs.poison import DEADLY, ENDLESS, SLOW, PoisonedPreprocessor
 from tests.service.jobs.workers import Jobs, until, working
 
@@ -76,6 +77,22 @@ def test_jobs_run_on_every_broker_and_each_of_their_rows_is_recorded_once(projec
     kept = [prediction_id for prediction_id, _ in recorded(project)]
     assert sorted(kept) == sorted({*kept})
     assert {*ids} <= {*kept}
+
+
+def test_celery_keeps_the_states_of_tasks_where_it_is_told_to_and_jobs_do_not_need_them(
+    project: Path, redis: Redis
+) -> None:
+    from redis import Redis as Client
+
+    settings = variables("filesystem://var/messages", result_backend=redis.url)
+    jobs = Jobs(project, settings)
+    with working(project, settings) as [worker], Client.from_url(redis.url) as client:
+        assert jobs.finished(jobs.submit([100]))[0].state == "succeeded"
+        until(lambda: client.keys("celery-task-meta-*"))
+        (key,) = client.keys("celery-task-meta-*")
+        assert json.loads(client.get(key))["status"] == "SUCCESS"
+        redis.close()
+        assert [job.state for job in jobs.finished(jobs.submit([100, 300]))] == ["succeeded"] * 2, worker.log.read_text()
 
 
 def test_two_workers_share_a_large_job_and_small_ones_pass_it(project: Path, rabbitmq: RabbitMQ) -> None:
