@@ -316,6 +316,33 @@ class MonitoringSettings(Section):
         return self
 
 
+class TracingSettings(Section):
+    """Traces of requests and jobs by OpenTelemetry; off, and nothing of it loaded, until there is an endpoint."""
+
+    endpoint: str | None = None
+    """The collector to send spans to by OTLP over HTTP, `http://collector:4318`; none by default. Needs the extra
+    `tracing`. Headers that it asks for are secrets: set `OTEL_EXPORTER_OTLP_HEADERS`, never this file."""
+    sample_ratio: float = Field(1.0, ge=0, le=1)
+    """Share of the traces that begin here which are sampled; of one that a caller began, the caller says whether."""
+    timeout_seconds: float = Field(5, gt=0, le=30)
+    """Time that a sending may take, and at the end the last one; no request waits for it."""
+
+    @field_validator("endpoint", mode="before")
+    @classmethod
+    def _an_empty_variable_is_none(cls, url: object) -> object:
+        return None if url == "" else url
+
+    @field_validator("endpoint")
+    @classmethod
+    def _it_is_an_open_http_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no URL of http:// or https://")
+        if parts.password is not None:
+            raise ValueError("the URL carries a password: take it out and set OTEL_EXPORTER_OTLP_HEADERS")
+        return url
+
+
 class LoggingSettings(Section):
     """What the service prints about itself."""
 
@@ -362,6 +389,7 @@ class Settings(Section):
     jobs: JobsSettings = JobsSettings()
     fluentd: FluentdSettings = FluentdSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    tracing: TracingSettings = TracingSettings()
     logging: LoggingSettings = LoggingSettings()
     image: ImageSettings = ImageSettings()
     _root: Path = PrivateAttr(default=Path())

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -30,6 +30,10 @@ from service.jobs.office import JobOffice
 from service.records.journal import Journal
 from service.records.recorder import Recorder
 from service.settings import ApiSettings, Settings, load_settings
+from service.tracing.opening import open_tracer
+
+if TYPE_CHECKING:
+    from service.tracing.tracer import Tracer
 
 ON_STOPPING = "on_stopping"
 """In the state that the lifespan gives the server: called when it is about to stop, before requests are waited for."""
@@ -46,12 +50,19 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
         ServiceError: the configuration or the model cannot be used.
     """
     settings = settings or load_settings()
-    app = create_api(settings, model)
+    tracer = open_tracer(settings)
+    app = create_api(settings, model, tracer)
     core, api = app.state.core, settings.api
     endpoints: list[HotEndpoint] = [HotPredict(core), HotInfer(core)]
     if settings.jobs.broker:
         endpoints.append(HotSubmit(core, app.state.jobs))
-    return HotRoute(app, endpoints, in_work=app.state.in_work, keys=api.opening_keys, max_body_bytes=api.max_body_bytes)
+    in_work = app.state.in_work
+    hot = HotRoute(app, endpoints, in_work=in_work, keys=api.opening_keys, max_body_bytes=api.max_body_bytes)
+    if tracer is None:
+        return hot
+    from service.api.traces import RequestSpans
+
+    return RequestSpans(hot, endpoints, tracer)
 
 
 def read_settled_model(settings: Settings) -> ReadModel:
@@ -64,7 +75,7 @@ def read_settled_model(settings: Settings) -> ReadModel:
     return read_model(folder, settings.name, settings.id_name)
 
 
-def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
+def create_api(settings: Settings, model: ReadModel | None = None, tracer: "Tracer | None" = None) -> FastAPI:
     """The application without the hot route.
 
     Raises:
@@ -76,7 +87,9 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
     if settings.records.sinks:
         journal = Journal(settings.records_directory, settings.name, settings.records, metrics.count_records)
         recorder = Recorder(journal, settings.records, metrics.count_unlogged)
-    core = Core(served, settings.api, observers=[metrics.count_predictions], recorder=recorder)
+    core = Core(
+        served, settings.api, observers=[metrics.count_predictions], recorder=recorder, is_traced=tracer is not None
+    )
     in_work = InWork(settings.api.max_concurrency)
     office = JobOffice(settings) if settings.jobs.broker else None
     app = FastAPI(
@@ -85,7 +98,9 @@ def create_api(settings: Settings, model: ReadModel | None = None) -> FastAPI:
         description=openapi.DESCRIPTION,
         version=served.manifest.version,
         middleware=_middleware(settings, in_work),
-        lifespan=_lifespan(settings.api, core, journal, in_work, office),
+        lifespan=_lifespan(settings.api, core, journal, in_work, office, tracer),
+        # FastAPI's own spans and logs would carry queries and what exceptions say, and know nothing of the hot route.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         exception_handlers={
@@ -145,7 +160,12 @@ def _middleware(settings: Settings, in_work: InWork) -> list[Middleware]:
 
 
 def _lifespan(
-    api: ApiSettings, core: Core, journal: Journal | None, in_work: InWork, office: JobOffice | None
+    api: ApiSettings,
+    core: Core,
+    journal: Journal | None,
+    in_work: InWork,
+    office: JobOffice | None,
+    tracer: "Tracer | None",
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
@@ -165,6 +185,9 @@ def _lifespan(
             if journal is not None:
                 journal.close()
             await app.state.monitoring.close()
+            # Last: should time run out meanwhile, only spans are lost.
+            if tracer is not None:
+                await to_thread.run_sync(tracer.close)
             gc.unfreeze()
 
     return lifespan

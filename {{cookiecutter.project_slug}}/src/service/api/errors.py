@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from service.api.traffic import error_body
 from service.inference.problems import Problem
+from service.tracing.current import note
 
 logger = logging.getLogger(__name__)
 
@@ -47,5 +48,6 @@ def unexpected_problem(method: str, path: str, error: Exception) -> Problem:
 
 
 def _response(request: Request, problem: Problem) -> Response:
+    note("problem.type", problem.kind)
     body, media_type = error_body(problem, request.url.path)
     return Response(body, problem.status, headers=dict(problem.headers), media_type=media_type)

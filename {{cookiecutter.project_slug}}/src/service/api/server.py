@@ -21,6 +21,7 @@ from service.logs import configure_logging
 from service.records.segment import prepare_folder
 from service.records.shipping_child import Shipping
 from service.settings import ENV_PREFIX, Settings, load_settings
+from service.tracing.opening import require_tracing
 
 if TYPE_CHECKING:
     from service.inference.served_model import ReadModel
@@ -52,6 +53,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
     # A stop that was asked for is no failure, also while the model is being read.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     require_free_port(settings.api)
+    require_tracing(settings)
     with listener(settings) as listening:
         if settings.api.workers == 1:
             shipping = Shipping(settings)

@@ -9,13 +9,16 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from service.inference.predictor import Answer, Predictor, predict_each
 from service.inference.problems import caller_gone, timed_out, too_many_requests
 from service.inference.row_answers import Asked, RowAnswer
 from service.inference.served_model import ServedModel
+from service.tracing.model_call import shared_model_call
 
 MAX_ROWS = 1024
 """Rows in one call; more would make the first of them wait for the last."""
@@ -42,9 +45,13 @@ class MicroBatcher:
         finish: makes the answers that are told of those that the model gave in one call, on the event loop.
         max_waiting: rows that may wait; one more is refused.
         timeout: seconds after which a row that still waits is not computed any more.
+        is_traced: whether rows may come with spans of their requests.
     """
 
-    def __init__(self, served: ServedModel, finish: Finish, max_waiting: int, timeout: float) -> None:
+    def __init__(
+        self, served: ServedModel, finish: Finish, max_waiting: int, timeout: float, is_traced: bool = False
+    ) -> None:
+        self._is_traced = is_traced
         self.served = served
         self._finish = finish
         self._predictor: Predictor = served.predictor
@@ -77,6 +84,8 @@ class MicroBatcher:
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """Make a longer call beside the loop; a model that is called in a thread is never called twice at once."""
+        if self._is_traced:
+            call = partial(copy_context().run, call)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def close(self) -> None:
@@ -121,6 +130,12 @@ class MicroBatcher:
     def _answers(self, batch: Sequence[_Waiting]) -> list[Answer | Exception]:
         if not batch:
             return []
+        if self._is_traced and (spans := [item.asked.span for item in batch if item.asked.span is not None]):
+            with shared_model_call(spans, self.served.manifest.version, len(batch)):
+                return self._predict(batch)
+        return self._predict(batch)
+
+    def _predict(self, batch: Sequence[_Waiting]) -> list[Answer | Exception]:
         return predict_each(self._predictor, self.served.columns([item.asked.row for item in batch]))
 
     def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:

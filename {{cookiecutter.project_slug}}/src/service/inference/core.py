@@ -25,6 +25,8 @@ from service.inference.stamps import Stamps
 from service.records.recorder import Call, Recorder
 from service.records.syncing import NotStored
 from service.settings import ApiSettings
+from service.tracing.current import CURRENT
+from service.tracing.model_call import model_call
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,9 @@ class Core:
         *,
         observers: Iterable[Observer] = (),
         recorder: Recorder | None = None,
+        is_traced: bool = False,
     ) -> None:
+        self._is_traced = is_traced
         self._recorder = recorder
         self._limits = limits
         self._observers = tuple(observers)
@@ -61,7 +65,7 @@ class Core:
     def serve(self, served: ServedModel) -> None:
         """Answer with this model from now on."""
         self.served = served
-        self._serving = Serving.of(served, self._limits, self._recorder, self._stamps, self._observe)
+        self._serving = Serving.of(served, self._limits, self._recorder, self._stamps, self._observe, self._is_traced)
 
     def check(self) -> None:
         """See that predictions can be answered at the moment.
@@ -222,7 +226,8 @@ class Core:
         Raises:
             Problem: the model cannot answer it, or the answer cannot be recorded.
         """
-        answer = await serving.batcher.submit(Asked(row, route, started), is_gone)
+        span = CURRENT.get() if self._is_traced else None
+        answer = await serving.batcher.submit(Asked(row, route, started, span), is_gone)
         if isinstance(answer, Exception):
             raise _problem(serving.served, answer)
         if answer.stored is not None and serving.records is not None:
@@ -231,7 +236,10 @@ class Core:
             except NotStored as failed:
                 if not serving.records.may_skip(1):
                     raise record_not_stored(failed.reason) from None
-                return answer._replace(is_logged=False)
+                answer = answer._replace(is_logged=False)
+        if span is not None and serving.records is not None:
+            # The id is of the record, in which the rest is to be found.
+            span.happened("recorded" if answer.is_logged else "unlogged", {"prediction.id": answer.prediction_id})
         return answer
 
     def _observe(self, served: ServedModel, values: Sequence[str | float]) -> None:
@@ -251,7 +259,8 @@ def predict_rows(served: ServedModel, rows: Rows) -> tuple[Predictions, dict[int
     failures = dict(rows.problems)
     if len(rows) == len(rows.problems):
         return Predictions([], None), failures, rows.columns
-    predictions, failed = predict_columns(served.predictor, rows.columns)
+    with model_call(served.manifest.version, len(rows) - len(rows.problems)):
+        predictions, failed = predict_columns(served.predictor, rows.columns)
     if not failed:
         return predictions, failures, rows.columns
     valid = [row for row in range(len(rows)) if row not in rows.problems]

@@ -16,6 +16,7 @@ from service.inference.served_model import Row, ServedModel
 from service.inference.stamps import Stamps
 from service.records.recorder import ModelRecorder
 from service.records.syncing import NotStored, Sync
+from service.tracing.current import Span
 
 Observe = Callable[[ServedModel, Sequence[str | float]], None]
 
@@ -28,6 +29,8 @@ class Asked(NamedTuple):
     """How it was asked for."""
     started: float
     """When the request came, by `perf_counter`."""
+    span: Span | None = None
+    """Of the request, if it is traced."""
 
 
 class RowAnswer(NamedTuple):
@@ -98,7 +101,7 @@ class RowAnswers:
                 answer.value,
                 answer.probabilities,
             )
-            for (row, route, started), answer in zip(asked, told, strict=True)
+            for (row, route, started, _), answer in zip(asked, told, strict=True)
             if isinstance(answer, RowAnswer)
         ]
         if not lines:

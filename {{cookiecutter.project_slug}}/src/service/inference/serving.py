@@ -18,6 +18,7 @@ from service.inference.stamps import Stamps
 from service.records.recorder import ModelRecorder, Recorder
 from service.records.syncing import NotStored
 from service.settings import ApiSettings
+from service.tracing.current import happened
 
 
 class Serving(NamedTuple):
@@ -33,7 +34,13 @@ class Serving(NamedTuple):
 
     @classmethod
     def of(
-        cls, served: ServedModel, limits: ApiSettings, recorder: Recorder | None, stamps: Stamps, observe: Observe
+        cls,
+        served: ServedModel,
+        limits: ApiSettings,
+        recorder: Recorder | None,
+        stamps: Stamps,
+        observe: Observe,
+        is_traced: bool,
     ) -> "Serving":
         """A model with all that is made for it once."""
         manifest, schema = served.manifest, served.schema
@@ -41,7 +48,7 @@ class Serving(NamedTuple):
         if recorder is not None:
             records = ModelRecorder(recorder, schema.spec, schema.classes, manifest.version, manifest.id)
         finish = RowAnswers(served, records, stamps, observe).of
-        batcher = MicroBatcher(served, finish, limits.max_concurrency, limits.timeout_seconds)
+        batcher = MicroBatcher(served, finish, limits.max_concurrency, limits.timeout_seconds, is_traced)
         provenance = b"," + orjson.dumps(provenance_of(served))[1:-1] + b',"timestamp":'
         return cls(served, batcher, RowReader(served, limits.max_batch_rows), records, provenance)
 
@@ -58,9 +65,11 @@ def kept(keep: Keep, columns: Columns, answers: Answers) -> bool:
     """
     ids, values = cast(Sequence[str], answers.prediction_ids), cast(Sequence[str | float], answers.values)
     try:
-        return keep(ids, answers.entity_ids, columns, values, answers.probabilities)
+        is_logged = keep(ids, answers.entity_ids, columns, values, answers.probabilities)
     except NotStored as failed:
         raise record_not_stored(failed.reason) from None
+    happened("recorded" if is_logged else "unlogged", {"rows": len(ids)})
+    return is_logged
 
 
 def provenance_of(served: ServedModel) -> dict[str, str]:

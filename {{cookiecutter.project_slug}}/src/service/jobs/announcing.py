@@ -95,7 +95,7 @@ class Announcer:
 
                 self._queue = JobQueue(self._settings)
             messages = [small[start : start + MESSAGE_CHUNKS] for start in range(0, len(small), MESSAGE_CHUNKS)]
-            self._queue.publish(messages, bulk)
+            self._queue.publish(messages, bulk, {job.job_id: job.trace for job in jobs if job.trace is not None})
         except ServiceError as error:
             self._log(str(error))
             self._take_back([*small, *bulk])

@@ -1,10 +1,12 @@
 """What a process of a worker does with a message: claim its chunks, run them, and keep what came of it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from functools import partial
 from time import monotonic, sleep
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from service.errors import DatabaseError
@@ -15,9 +17,11 @@ from service.jobs.running import ChunkRunner
 from service.jobs.watch import Ending, Reason, Stopped, Watch, Watched
 from service.records.recorder import Recorder
 from service.records.syncing import NotStored
+from service.tracing.current import note
 
 if TYPE_CHECKING:
     from service.jobs.store import JobStore
+    from service.tracing.tracer import Tracer
 
 logger = logging.getLogger(__name__)
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
@@ -46,6 +50,7 @@ class Deliveries:
         ending: of the worker.
         worker: this process's name.
         max_attempts: of a chunk.
+        tracer: of this process, if there are traces.
     """
 
     def __init__(
@@ -57,7 +62,9 @@ class Deliveries:
         ending: Ending,
         worker: str,
         max_attempts: int,
+        tracer: "Tracer | None" = None,
     ) -> None:
+        self._tracer = tracer
         self._store = store
         self._runner = runner
         self._watch = watch
@@ -66,12 +73,15 @@ class Deliveries:
         self._worker = worker
         self._max_attempts = max_attempts
 
-    def take(self, refs: Sequence[ChunkRef], *, redelivered: bool) -> Outcome:
+    def take(
+        self, refs: Sequence[ChunkRef], *, redelivered: bool, traces: Mapping[str, str] = MappingProxyType({})
+    ) -> Outcome:
         """Run what there is to run of a message's chunks.
 
         Args:
             refs: the chunks.
             redelivered: whether the message was with another process before, which has not acknowledged it.
+            traces: `traceparent` of the jobs whose submissions are traced.
         """
         try:
             # Nothing is begun any more.
@@ -86,7 +96,7 @@ class Deliveries:
             if redelivered and len(refs) > 1:
                 self._part(claim.chunks)
             elif claim.chunks:
-                self._run_all(claim.chunks)
+                self._run_all(claim.chunks, traces)
         except Stopped:
             return Outcome.RETURNED
         return Outcome.DEAD if claim.gave_up and len(refs) == 1 else Outcome.DONE
@@ -97,7 +107,7 @@ class Deliveries:
             self._patiently(lambda: self._store.release(chunks))
             self._send_again(chunks)
 
-    def _run_all(self, chunks: Sequence[ClaimedChunk]) -> None:
+    def _run_all(self, chunks: Sequence[ClaimedChunk], traces: Mapping[str, str]) -> None:
         """Run chunks: those of a single object together, the others one by one.
 
         Raises:
@@ -110,7 +120,9 @@ class Deliveries:
             for group in groups:
                 started = monotonic()
                 try:
-                    outcome = self._run(group, watched)
+                    with self._traced(group, traces):
+                        outcome = self._run(group, watched)
+                        note("job.outcome", outcome)
                 except Stopped as stopped:
                     outcome = "stopped"
                     if stopped.reason is Reason.ENDING:
@@ -122,6 +134,11 @@ class Deliveries:
                         outcome = self._retry(group)
                 metrics.count_run(outcome, started)
                 watched.done(group)
+
+    def _traced(self, group: Sequence[ClaimedChunk], traces: Mapping[str, str]) -> AbstractContextManager[object]:
+        if self._tracer is None:
+            return nullcontext()
+        return self._tracer.chunks([chunk.job_id for chunk in group], traces)
 
     def _run(self, group: Sequence[ClaimedChunk], watched: Watched) -> str:
         """Run chunks together, and keep what came of each; what is to be counted.

@@ -20,6 +20,7 @@ from service.jobs.receiving import JSON, Received, not_kept, received
 from service.jobs.storage import JobStorage
 from service.jobs.submitting import Desk
 from service.settings import Settings
+from service.tracing.current import CURRENT
 
 logger = logging.getLogger(__name__)
 SMALL_BYTES = 64 * 2**10
@@ -83,9 +84,13 @@ class Intake:
         except BaseException:
             await kept.remove()
             raise
+        span = CURRENT.get()
+        if span is not None:
+            span.note("job.id", job_id)
         job = NewJob(
             *(job_id, sent.media_type, is_single, body.digest, sent.idempotency_key, sent.webhook_url),
             chunks=kept.chunks,
+            trace=None if span is None else span.traceparent,
         )
         try:
             inserted = await self._desk.submit(job)

@@ -35,6 +35,8 @@ class NewJob:
     idempotency_key: str | None
     webhook_url: str | None
     chunks: Sequence[NewChunk]
+    trace: str | None = None
+    """The `traceparent` of its submission, if that is traced: sent along with its messages, and not stored."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from service.jobs.watch import Ending, Watch
 from service.records.journal import Journal
 from service.records.recorder import ModelRecorder, Recorder
 from service.settings import Settings
+from service.tracing.opening import open_tracer
 
 if TYPE_CHECKING:
     from service.jobs.store import JobStore
@@ -50,7 +51,10 @@ class Process:
         jobs = settings.jobs
         runner = ChunkRunner(served, JobStorage(settings), jobs.inline_bytes, records)
         self._watch = Watch(self._store, jobs.timeout_seconds, ending)
-        self.deliveries = Deliveries(self._store, runner, self._watch, recorder, ending, name, jobs.max_attempts)
+        self._tracer = open_tracer(settings)
+        self.deliveries = Deliveries(
+            self._store, runner, self._watch, recorder, ending, name, jobs.max_attempts, self._tracer
+        )
 
     def close(self) -> None:
         """Sync the records, and let go of everything."""
@@ -58,6 +62,8 @@ class Process:
         if self._journal is not None:
             self._journal.close()
         self._store.close()
+        if self._tracer is not None:
+            self._tracer.close()
 
 
 def _opened(settings: Settings, ending: Ending) -> "JobStore":

@@ -1,14 +1,15 @@
 """The queue between services and workers: Celery on RabbitMQ, Redis or a folder.
 
-A message names chunks and nothing else. Whether there is anything to do for it says their rows, so one that comes twice
-is harmless, and one that is lost is sent again by the sweeper.
+A message names chunks, and the traces that they belong to. Whether there is anything to do for it says their rows, so
+one that comes twice is harmless, and one that is lost is sent again by the sweeper.
 """
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kombu import Connection, Queue
 
 TASK = "service.jobs.run"
+TRACES = "traces"
+"""The header of messages with the `traceparent` of jobs, by their ids."""
 CONNECT_SECONDS, ANSWER_SECONDS = 2, 5
 """That a broker may take when something is published."""
 AWAY_SECONDS = 1.0
@@ -116,12 +119,18 @@ class JobQueue:
         self._producer: Any = None
         self._away_until = 0.0
 
-    def publish(self, small: Sequence[Sequence[ChunkRef]], bulk: Sequence[ChunkRef]) -> None:
+    def publish(
+        self,
+        small: Sequence[Sequence[ChunkRef]],
+        bulk: Sequence[ChunkRef],
+        traces: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Send messages; once this returns, the broker has them for good.
 
         Args:
             small: chunks of small jobs, those of each message.
             bulk: chunks of large jobs, one for each message.
+            traces: `traceparent` of jobs whose submissions are traced.
 
         Raises:
             BrokerError: it has not taken all of them within some seconds. Nothing is lost: the sweeper sends them.
@@ -131,6 +140,7 @@ class JobQueue:
         def send(connection: "Connection") -> None:
             for queue, refs in messages:
                 job_id, number = refs[0]
+                of_these = {ref[0]: traces[ref[0]] for ref in refs if ref[0] in traces}
                 more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
                 self._app.send_task(
                     TASK,
@@ -140,6 +150,7 @@ class JobQueue:
                     retry=False,
                     argsrepr=f"{job_id}/{number}{more}",
                     confirm_timeout=ANSWER_SECONDS,
+                    headers={TRACES: of_these} if of_these else None,
                 )
 
         if messages:

@@ -22,6 +22,7 @@ from service.jobs.prediction_ids import prediction_ids
 from service.jobs.results import pack
 from service.jobs.watch import Watched
 from service.records.recorder import Call, ModelRecorder
+from service.tracing.current import happened
 
 if TYPE_CHECKING:
     from service.jobs.storage import JobStorage
@@ -125,9 +126,9 @@ class ChunkRunner:
             return answers
         entity_ids = [entity_id for row, entity_id in enumerate(rows.entity_ids) if row not in problems]
         values, probabilities = predictions.values, predictions.probabilities
-        return replace(
-            answers, is_logged=self._records.keep_rows(call, ids, entity_ids, columns, values, probabilities)
-        )
+        is_logged = self._records.keep_rows(call, ids, entity_ids, columns, values, probabilities)
+        happened("recorded" if is_logged else "unlogged", {"rows": len(ids)})
+        return replace(answers, is_logged=is_logged)
 
     def _finished(self, chunk: ClaimedChunk, answers: Answers, time: str) -> FinishedChunk:
         provenance = {**provenance_of(self._served), "timestamp": time}

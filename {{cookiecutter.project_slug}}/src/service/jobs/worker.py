@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from service.artefact.store import ArtefactStore
 from service.companion import Companion
 from service.errors import Fault, ServiceError
-from service.jobs.queue import TASK, celery_app
+from service.jobs.queue import TASK, TRACES, celery_app
 from service.jobs.watch import BACK_SECONDS, Ending
 from service.logs import configure_logging
 from service.records.segment import prepare_folder
 from service.records.shipping_child import Shipping
 from service.settings import CONFIG_FILE, Settings
+from service.tracing.opening import require_tracing
 
 if TYPE_CHECKING:
     from service.inference.served_model import ReadModel
@@ -47,6 +48,7 @@ def run_worker(settings: Settings) -> None:
     # A stop that was asked for is no failure, also while the model is being read.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = celery_app(settings)
+    require_tracing(settings)
     concurrency = settings.jobs.concurrency or len(os.sched_getaffinity(0))
     if concurrency > 1:
         # Each process has a core's worth to do, and threads that a library made would not survive the fork.
@@ -129,7 +131,8 @@ class Work:
         assert self._process is not None
         chunks = [(job_id, number) for job_id, number in refs]
         is_redelivered = bool((task.request.delivery_info or {}).get("redelivered"))
-        outcome = self._process.deliveries.take(chunks, redelivered=is_redelivered)
+        traces = task.request.get(TRACES) or {}
+        outcome = self._process.deliveries.take(chunks, redelivered=is_redelivered, traces=traces)
         if outcome is not Outcome.DONE:
             raise Reject(outcome.value, requeue=outcome is Outcome.RETURNED)
 
