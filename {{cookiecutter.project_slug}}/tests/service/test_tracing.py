@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from service.errors import ConfigError
 from service.settings import load_settings
+from service.tracing.tracer import Tracer
 from tests.service import waiting
 from tests.service.api.test_jobs_server import working
 from tests.service.api.test_server import serving
@@ -94,6 +96,20 @@ def test_requests_that_share_a_call_each_have_it_in_their_trace_and_two_workers_
             for other in call.links:
                 assert abs(by_id[other].start - call.start) == 0
                 assert call.attributes["model.rows"] > 1
+
+
+def test_hooks_that_seed_pythons_random_numbers_do_not_make_ids_that_repeat() -> None:
+    ids = set()
+    with collecting() as collector:
+        for _ in range(2):
+            tracer = Tracer(collector.url, 1.0, 5, {})
+            random.seed(42)
+            block = tracer.request("GET", {})
+            assert block is not None
+            with block as span:
+                ids.add(span.traceparent)
+            tracer.close()
+    assert len(ids) == 2
 
 
 def test_a_share_of_the_traces_that_begin_here_is_sampled(project: Path) -> None:

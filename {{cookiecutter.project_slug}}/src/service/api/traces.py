@@ -33,10 +33,11 @@ class RequestSpans:
             return
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in PROPAGATED}
-        with self._tracer.request(method, headers) as span:
-            if span is None:
-                await self.app(scope, receive, send)
-                return
+        block = self._tracer.request(method, headers)
+        if block is None:
+            await self.app(scope, receive, send)
+            return
+        with block as span:
 
             async def watched(message: Message) -> None:
                 if message["type"] == "http.response.start":

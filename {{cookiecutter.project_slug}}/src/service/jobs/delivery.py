@@ -136,9 +136,8 @@ class Deliveries:
                 watched.done(group)
 
     def _traced(self, group: Sequence[ClaimedChunk], traces: Mapping[str, str]) -> AbstractContextManager[object]:
-        if self._tracer is None:
-            return nullcontext()
-        return self._tracer.chunks([chunk.job_id for chunk in group], traces)
+        block = self._tracer.chunks([chunk.job_id for chunk in group], traces) if self._tracer is not None else None
+        return nullcontext() if block is None else block
 
     def _run(self, group: Sequence[ClaimedChunk], watched: Watched) -> str:
         """Run chunks together, and keep what came of each; what is to be counted.

@@ -58,7 +58,7 @@ def happened(name: str, values: Mapping[str, Value]) -> None:
 
 
 @contextmanager
-def at_work_on(span: Span | None) -> Iterator[None]:
+def at_work_on(span: Span) -> Iterator[None]:
     """Within the block, this is the current span."""
     token = CURRENT.set(span)
     try:

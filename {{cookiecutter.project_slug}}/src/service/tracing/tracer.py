@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from random import Random
 from threading import Thread
 
 from opentelemetry.context import Context
@@ -10,19 +11,18 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
     Link,
     SpanKind,
     StatusCode,
-    TraceState,
     get_current_span,
     set_span_in_context,
 )
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import Tracer as OtelTracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import Attributes
 
 from service.tracing.current import Span, Value, at_work_on
 
@@ -86,42 +86,47 @@ class Tracer:
 
     def __init__(self, endpoint: str, sample_ratio: float, timeout_seconds: float, resource: Mapping[str, str]) -> None:
         self._timeout_seconds = timeout_seconds
+        self._sample_ratio = sample_ratio
+        self._random = Random()
         self._provider = TracerProvider(
-            ParentBased(_LinkedOrRatio(sample_ratio)), Resource.create(dict(resource)), shutdown_on_exit=False
+            ALWAYS_ON, Resource.create(dict(resource)), shutdown_on_exit=False, id_generator=_OwnIds(self._random)
         )
         exporter = _Exporter(endpoint.rstrip("/") + PATH, timeout_seconds)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("service")
 
-    @contextmanager
-    def request(self, method: str, headers: Mapping[str, str]) -> Iterator[SampledSpan | None]:
-        """The block answers a request; its span, if it is sampled.
+    def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[SampledSpan] | None:
+        """The span of a request that is answered within the block; None if it is not sampled.
 
         Args:
             method: of HTTP.
             headers: `traceparent` and `tracestate`, if the caller sent them.
         """
-        within = W3C.extract(headers, Context())
-        values = {"http.request.method": method}
-        with self._span(self._tracer.start_span(method, within, SpanKind.SERVER, values)) as span:
-            yield span
+        within = W3C.extract(headers, Context()) if headers else Context()
+        caller = get_current_span(within).get_span_context()
+        # Decided here, not by a sampler of the library: what is not sampled then costs next to nothing.
+        if not (caller.trace_flags.sampled if caller.is_valid else self._random.random() < self._sample_ratio):
+            return None
+        return self._block(self._tracer.start_span(method, within, SpanKind.SERVER, {"http.request.method": method}))
 
-    @contextmanager
-    def chunks(self, job_ids: Sequence[str], traces: Mapping[str, str]) -> Iterator[SampledSpan | None]:
-        """The block runs chunks of jobs; its span, if it is sampled: a new trace, linked to the jobs' submissions.
+    def chunks(self, job_ids: Sequence[str], traces: Mapping[str, str]) -> AbstractContextManager[SampledSpan] | None:
+        """The span of chunks of jobs that are run within the block, a new trace; None if it is not sampled.
 
         Args:
             job_ids: one for each chunk.
-            traces: `traceparent` of the jobs whose submissions are sampled.
+            traces: `traceparent` of the jobs whose submissions are sampled, which it is linked to.
         """
+        ids = [*dict.fromkeys(job_ids)]
         links = []
-        for job_id in dict.fromkeys(job_ids):
-            submitted = get_current_span(W3C.extract({"traceparent": traces.get(job_id, "")}, Context()))
-            if submitted.get_span_context().is_valid:
-                links.append(Link(submitted.get_span_context(), {"job.id": job_id}))
-        values: dict[str, Value] = {"job.ids": [*dict.fromkeys(job_ids)], "job.chunks": len(job_ids)}
-        with self._span(self._tracer.start_span("run job", Context(), SpanKind.CONSUMER, values, links)) as span:
-            yield span
+        for job_id in ids:
+            within = W3C.extract({"traceparent": traces.get(job_id, "")}, Context())
+            submission = get_current_span(within).get_span_context()
+            if submission.trace_flags.sampled:
+                links.append(Link(submission, {"job.id": job_id}))
+        if not links and self._random.random() >= self._sample_ratio:
+            return None
+        values: dict[str, Value] = {"job.ids": ids, "job.chunks": len(job_ids)}
+        return self._block(self._tracer.start_span("run job", Context(), SpanKind.CONSUMER, values, links))
 
     def close(self) -> None:
         """Send what waits, as far as the collector takes it in time."""
@@ -131,41 +136,35 @@ class Tracer:
         sending.join(self._timeout_seconds)
 
     @contextmanager
-    def _span(self, started: OtelSpan) -> Iterator[SampledSpan | None]:
-        span = SampledSpan(self._tracer, started) if started.is_recording() else None
+    def _block(self, started: OtelSpan) -> Iterator[SampledSpan]:
+        span = SampledSpan(self._tracer, started)
         try:
             with at_work_on(span):
                 yield span
         except Exception as error:
-            if span is not None:
-                span.fail(type(error).__name__)
+            span.fail(type(error).__name__)
             raise
         finally:
             started.end()
 
 
-class _LinkedOrRatio(Sampler):
-    """Samples what goes on with the work of a sampled span, and a share of the rest."""
+class _OwnIds(IdGenerator):
+    """Ids of a generator of their own.
 
-    def __init__(self, ratio: float) -> None:
-        self._by_ratio = TraceIdRatioBased(ratio)
+    The library's is Python's common one, which hooks may have seeded: then all processes would make the same ids.
+    """
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        if any(link.context.trace_flags.sampled for link in links or ()):
-            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
-        return self._by_ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+    def __init__(self, random: Random) -> None:
+        self._random = random
 
-    def get_description(self) -> str:
-        return f"LinkedOr{self._by_ratio.get_description()}"
+    def generate_span_id(self) -> int:
+        return self._random.randrange(1, 2**64)
+
+    def generate_trace_id(self) -> int:
+        return self._random.randrange(1, 2**128)
+
+    def is_trace_id_random(self) -> bool:
+        return True
 
 
 class _Exporter(SpanExporter):
