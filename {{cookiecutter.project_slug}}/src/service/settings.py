@@ -317,7 +317,7 @@ class MonitoringSettings(Section):
 
 
 class TracingSettings(Section):
-    """Traces of requests and jobs by OpenTelemetry; off, and nothing of it loaded, until there is an endpoint."""
+    """Traces of requests and jobs by OpenTelemetry; off, and nothing of its SDK loaded, until there is an endpoint."""
 
     endpoint: str | None = None
     """The collector to send spans to by OTLP over HTTP, `http://collector:4318`; none by default. Needs the extra

@@ -1,1 +1,1 @@
-"""Traces of requests and of chunks of jobs, for OpenTelemetry; nothing of it is loaded while they are off."""
+"""Traces of requests and of chunks of jobs, for OpenTelemetry; nothing of its SDK is loaded while they are off."""
