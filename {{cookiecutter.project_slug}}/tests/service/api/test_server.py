@@ -89,6 +89,11 @@ def children(process: "subprocess.Popen[str]") -> set[int]:
     return {int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
 
 
+def served_models(address: str) -> list[str]:
+    """The versions that the metrics say are served."""
+    return re.findall(r'^model_info\{.*version="(.*?)"', metrics(address), re.MULTILINE)
+
+
 def answered(address: str) -> float:
     """How many predictions all workers together have answered."""
     found = re.search(r'^http_requests_total\{.*route="/predict",status="200"\} (\S+)$', metrics(address), re.MULTILINE)
@@ -268,9 +273,7 @@ def test_sighup_brings_the_current_model_and_never_a_worse_one(project: Path) ->
         process.send_signal(signal.SIGHUP)
         until(lambda: {post(f"{address}/predict")["model_version"] for _ in range(9)} == {"20300101-000000-aaaaaa"})
         until(lambda: len(children(process)) == 2)
-        assert re.findall(r'^model_info\{.*version="(.*?)"', metrics(address), re.MULTILINE) == [
-            "20300101-000000-aaaaaa"
-        ]
+        until(lambda: served_models(address) == ["20300101-000000-aaaaaa"])
         workers = children(process)
         damaged = rename(trained, "20300101-000000-bbbbbb")
         (damaged / "golden.json").write_text("[]")
