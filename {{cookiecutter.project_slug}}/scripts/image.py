@@ -26,7 +26,7 @@ from service.artefact.reading import read_manifest
 from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
 from service.settings import Settings, load_settings
-from service.terminal import out, show_faults
+from service.terminal import faults_shown, out
 from service.training.origin import git_commit
 
 BUILT = "build/image.json"
@@ -179,8 +179,5 @@ def _inspect(image: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
+    with faults_shown():
         main()
-    except ServiceError as error:
-        show_faults(error.faults)
-        sys.exit(1)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from service.errors import ConfigError, Fault, ServiceError, did_you_mean, listed
 from service.settings import Settings, load_settings
-from service.terminal import show_faults
+from service.terminal import faults_shown
 
 PYPROJECT = "pyproject.toml"
 REQUIREMENTS = "dockerfiles/runtime-image/requirements.lock"
@@ -125,9 +125,6 @@ def _run(command: list[str], root: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
+    with faults_shown():
         write_lock(load_settings())
-    except ServiceError as error:
-        show_faults(error.faults)
-        sys.exit(1)
     print(f"Wrote {REQUIREMENTS} and {INSTALLER}: commit them")

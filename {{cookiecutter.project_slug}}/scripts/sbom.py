@@ -7,7 +7,6 @@ The same image has the same bill. Packages of the base's Debian are not in it: a
 
 import json
 import re
-import sys
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from service.artefact.manifest import FileDigest
 from service.artefact.store import MANIFEST, ArtefactStore
 from service.errors import Fault, ServiceError
 from service.settings import Settings, load_settings
-from service.terminal import show_faults
+from service.terminal import faults_shown
 
 BILL = "build/sbom.cdx.json"
 EXPRESSION = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*")
@@ -110,8 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with faults_shown():
         main()
-    except ServiceError as error:
-        show_faults(error.faults)
-        sys.exit(1)

@@ -1,5 +1,6 @@
 """What commands print. Apart from the commands, because a service that starts need not wait for it to be imported."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -19,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.artefact.manifest import EngineRecord
-from service.errors import Fault
+from service.errors import Fault, ServiceError
 from service.inference.files.progress import RunProgress
 from service.monitoring.drift.result import DriftReport
 from service.monitoring.drift.verdict import farthest_words, title, verdict
@@ -68,6 +69,16 @@ def show_faults(faults: Sequence[Fault]) -> None:
         err.print(f"  {fault.message}", markup=False, soft_wrap=True, highlight=False)
         if fault.advice:
             err.print(f"  -> {fault.advice}", markup=False, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def faults_shown() -> Iterator[None]:
+    """Show the faults of a `ServiceError` to people, and exit with 1."""
+    try:
+        yield
+    except ServiceError as error:
+        show_faults(error.faults)
+        sys.exit(1)
 
 
 def show_drift(report: DriftReport, min_rows: int) -> None:

@@ -91,22 +91,34 @@ class Collector:
         Raises:
             Problem: the result cannot be read.
         """
-        begun, _ = await self._run(lambda: self._chunk(job, first if first < job.rows else 0))
+        begun = await self._run(lambda: self._chunk(job, first if first < job.rows else 0))
+        result, _ = begun
         has_ids, has_text = await self._run(lambda: self._entity_ids(job, format))
         id_name = self._settings.id_name if has_ids else None
-        heading = Heading(begun.classes, id_name, has_text, begun.provenance, self._has_logged)
-        return Collected(begun.provenance, self._parts(self._written(job, first, stop, format, heading)))
+        heading = Heading(result.classes, id_name, has_text, result.provenance, self._has_logged)
+        return Collected(result.provenance, self._parts(self._written(job, first, stop, format, heading, begun)))
 
     async def _parts(self, steps: Iterator[bytes]) -> AsyncIterator[bytes]:
         while (part := await self._run(lambda: next(steps, None))) is not None:
             if part:
                 yield part
 
-    def _written(self, job: Job, first: int, stop: int, format: BulkFormat, heading: Heading) -> Iterator[bytes]:
+    def _written(
+        self,
+        job: Job,
+        first: int,
+        stop: int,
+        format: BulkFormat,
+        heading: Heading,
+        begun: tuple[Result, ResultChunk],
+    ) -> Iterator[bytes]:
         writer = format.writer(heading)
         row = first
+        result, chunk = begun
+        del begun  # or else the first chunk would be kept to the end
         while row < stop:
-            result, chunk = self._chunk(job, row)
+            if row != first:
+                result, chunk = self._chunk(job, row)
             end = min(stop, chunk.first_row + chunk.rows)
             yield writer.write(_slice(_aligned(result, heading), row - chunk.first_row, end - chunk.first_row))
             row = end

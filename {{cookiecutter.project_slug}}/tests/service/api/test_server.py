@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -182,6 +182,11 @@ def slowest(url: str) -> float:
     return sorted(times)[98]
 
 
+def milliseconds(seconds: Iterable[float]) -> list[float]:
+    """For people."""
+    return [round(second * 1000, 1) for second in seconds]
+
+
 def test_metrics_add_up_over_all_workers(project: Path) -> None:
     with serving(project, "--workers", "2") as (address, _process):
         for _ in range(40):
@@ -327,6 +332,7 @@ def test_probes_do_not_wait_for_a_slow_model(
         busy = [min(slowest(url) for _ in range(3)) for url in probes]
         process.send_signal(signal.SIGTERM)
         assert all(one.result(timeout=30)[0] > 0 for one in asked)
+    print(f"99th percentile in ms, {kind}: idle {milliseconds(idle)}, busy {milliseconds(busy)}")  # shown by -s
     assert all(loaded < unloaded + CALL_SECONDS / 2 for loaded, unloaded in zip(busy, idle, strict=True)), (idle, busy)
 
 
