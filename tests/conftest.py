@@ -3,19 +3,36 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+import docker_daemon
 from bake import bake, copy_template
 
 STARTERS = ("penguins", "diabetes", "blank")
 ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description": "Predicts something useful."}
 
 
+DOCKER_FOLDER = "TESTS_DOCKER_FOLDER"
+"""The variable by which the processes of one run of the tests know where their Docker is."""
 LONGEST = ("test_machinery.py", "test_containers.py", "test_api_contract.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name a folder for Docker, once for all processes."""
+    if not hasattr(config, "workerinput"):
+        # Not pytest's folder: the path of a socket has to be short.
+        os.environ[DOCKER_FOLDER] = tempfile.mkdtemp(prefix="docker-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End Docker after the last test of all processes."""
+    if not hasattr(config, "workerinput"):
+        docker_daemon.stop(Path(os.environ[DOCKER_FOLDER]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template as a fresh clone would be."""
     return copy_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> str:
+    """The address of the Docker that all tests share, with a base image; there may be images of other tests, too."""
+    return docker_daemon.shared(Path(os.environ[DOCKER_FOLDER]))
 
 
 @pytest.fixture(scope="session")

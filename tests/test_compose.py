@@ -22,7 +22,7 @@ import yaml
 
 from conftest import run
 from demo import free_port
-from docker_host import has_plugin
+from docker_daemon import has_plugin
 
 PROFILES = ("jobs", "data", "logging", "monitoring", "edge")
 HOSTS = ("api", "flower", "grafana", "prometheus")

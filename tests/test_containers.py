@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import docker_host
+import docker_daemon
 from conftest import run
 from demo import example_request, free_port
 
@@ -26,7 +25,7 @@ BESIDE = ("api", "worker", "postgres", "rabbitmq", "redis")
 """What of the profiles jobs and data can be had without a registry: all but Flower."""
 CALLERS = 8
 
-LACKING = docker_host.missing()
+LACKING = docker_daemon.missing()
 pytestmark = [
     pytest.mark.t2,
     pytest.mark.slow,
@@ -65,20 +64,10 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[str]:
-    """Docker, with a base image."""
-    # Not pytest's folder: the path of a socket has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="docker-"))
-    with docker_host.docker(folder) as address:
-        docker_host.import_base(address, folder)
-        yield address
-
-
-@pytest.fixture(scope="module")
-def stack(host: str) -> Iterator["subprocess.Popen[bytes]"]:
+def stack(docker_host: str) -> Iterator["subprocess.Popen[bytes]"]:
     """The image of PostgreSQL, RabbitMQ and Redis, which is built while other things are done."""
-    command = ["docker", "--host", host, "build", "--quiet", "--network=host", f"--tag={STACK}"]
-    command += [f"--build-arg=BASE={docker_host.BASE}", str(Path(__file__).with_name("stack"))]
+    command = ["docker", "--host", docker_host, "build", "--quiet", "--network=host", f"--tag={STACK}"]
+    command += [f"--build-arg=BASE={docker_daemon.BASE}", str(Path(__file__).with_name("stack"))]
     process = subprocess.Popen(command, env={**os.environ, "DOCKER_BUILDKIT": "1"})
     yield process
     process.terminate()
@@ -87,7 +76,7 @@ def stack(host: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.fixture(scope="module")
 def built(
-    host: str,
+    docker_host: str,
     stack: "subprocess.Popen[bytes]",
     trained: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
@@ -102,9 +91,9 @@ def built(
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=all"]):
         run([*git, *command], folder)
-    said = run([*make, "image"], folder, DOCKER_HOST=host)
+    said = run([*make, "image"], folder, DOCKER_HOST=docker_host)
     image = json.loads((folder / "build/image.json").read_text())["image"]
-    return Built(folder, host, image, said)
+    return Built(folder, docker_host, image, said)
 
 
 def test_make_image_has_predicted_without_rights_and_looked_at_the_size(built: Built) -> None:
@@ -113,7 +102,7 @@ def test_make_image_has_predicted_without_rights_and_looked_at_the_size(built: B
     assert checked[1] == built.image
     assert checked[3] in ("Adelie", "Chinstrap", "Gentoo")
     assert checked[4] == "/app/var, /tmp"
-    assert built.docker("ps", "--all", "--quiet") == ""
+    assert built.docker("ps", "--all", "--quiet", f"--filter=ancestor={built.image}") == ""
 
 
 def test_the_image_says_what_it_is(built: Built) -> None:
@@ -209,16 +198,22 @@ def test_compose_starts_all_of_it_and_what_was_stored_is_there_after_a_restart(
         until(lambda: all(recorded(built, one) for one in ids))
 
         built.make("down")
-        assert built.docker("ps", "--all", "--quiet") == ""
+        assert containers(built) == []
         built.make("up", *start, API_PORT=str(port), **images)
         assert all(recorded(built, one) for one in ids)
         assert ask("GET", f"/jobs/{job['job_id']}/result") == result
     except AssertionError:
-        for container in built.docker("ps", "--all", "--quiet").split():
+        for container in containers(built):
             subprocess.run(["docker", "--host", built.host, "logs", "--tail=20", container])
         raise
     finally:
         built.make("down", "ARGS=--volumes")
+
+
+def containers(built: Built) -> list[str]:
+    """What compose has started, and not removed."""
+    project = f"--filter=label=com.docker.compose.project={built.folder.name}"
+    return built.docker("ps", "--all", "--quiet", project).split()
 
 
 def recorded(built: Built, prediction_id: str) -> bool:

@@ -1,8 +1,10 @@
 """A Docker of the tests' own, with a base image made of this machine's Debian and Python: no registry is needed.
 
-What it keeps is in one temporary folder, and nothing of it is left afterwards.
+All processes of one run of the tests share it. What it keeps is in one temporary folder, and nothing of it is left
+afterwards.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -10,13 +12,12 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
 BASE = f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
 START_SECONDS = 30
+STOP_SECONDS = 30
 TOOLS = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap"}
 """What is needed, by the Debian package that has it; and Compose 2 and buildx, of Debian 13, as .ci/run installs."""
 NOT_IN_AN_IMAGE = ("__pycache__", "site-packages", "test", "idlelib", "tkinter", "turtledemo", "config-*")
@@ -40,16 +41,46 @@ def missing() -> list[str]:
     return [*found, *(["root's rights"] if os.geteuid() else [])]
 
 
-@contextmanager
-def docker(folder: Path) -> Iterator[str]:
-    """A Docker that keeps all that it has in a folder; what DOCKER_HOST has to be."""
-    socket, log = folder / "socket", folder / "dockerd.log"
+def shared(folder: Path) -> str:
+    """The Docker that keeps all that it has in a folder; what DOCKER_HOST has to be. Whoever asks first starts it.
+
+    Two of them on one machine would be in each other's way: they share the kernel's bridge and its rules.
+    """
+    address = f"unix://{folder / 'socket'}"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            _start(folder, address)
+            import_base(address, folder)
+            (folder / "ready").touch()
+    return address
+
+
+def stop(folder: Path) -> None:
+    """End the Docker of a folder, if one was started there, with its containers, and remove the folder."""
+    pid_file, address = folder / "pid", f"unix://{folder / 'socket'}"
+    if pid_file.exists():
+        pid = int(pid_file.read_text())
+        listed = subprocess.run(["docker", "--host", address, "ps", "-aq"], capture_output=True, text=True).stdout
+        if listed:
+            subprocess.run(["docker", "--host", address, "rm", "-f", "-v", *listed.split()], capture_output=True)
+        os.kill(pid, signal.SIGTERM)
+        deadline = monotonic() + STOP_SECONDS
+        while pid_file.exists() and monotonic() < deadline:
+            sleep(0.1)
+        if pid_file.exists():
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path, address: str) -> None:
+    log = folder / "dockerd.log"
     command = [
         "dockerd",
         f"--data-root={folder / 'data'}",
         f"--exec-root={folder / 'exec'}",
         f"--pidfile={folder / 'pid'}",
-        f"--host=unix://{socket}",
+        f"--host={address}",
         "--storage-driver=overlay2",
         "--bip=172.31.255.1/24",
         "--default-address-pool=base=172.31.0.0/17,size=24",
@@ -58,25 +89,12 @@ def docker(folder: Path) -> Iterator[str]:
     with log.open("wb") as file:
         # A group of its own: Ctrl-C is for the tests, which then end it after its containers.
         daemon = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
-    host = f"unix://{socket}"
-    try:
-        deadline = monotonic() + START_SECONDS
-        while subprocess.run(["docker", "--host", host, "info"], capture_output=True).returncode:
-            if daemon.poll() is not None or monotonic() > deadline:
-                raise RuntimeError(f"dockerd does not start:\n{log.read_text(errors='replace')[-3000:]}")
-            sleep(0.2)
-        yield host
-    finally:
-        listed = subprocess.run(["docker", "--host", host, "ps", "-aq"], capture_output=True, text=True).stdout.split()
-        if listed:
-            subprocess.run(["docker", "--host", host, "rm", "-f", "-v", *listed], capture_output=True)
-        daemon.send_signal(signal.SIGTERM)
-        try:
-            daemon.wait(30)
-        except subprocess.TimeoutExpired:
+    deadline = monotonic() + START_SECONDS
+    while subprocess.run(["docker", "--host", address, "info"], capture_output=True).returncode:
+        if daemon.poll() is not None or monotonic() > deadline:
             daemon.kill()
-            daemon.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+            raise RuntimeError(f"dockerd does not start:\n{log.read_text(errors='replace')[-3000:]}")
+        sleep(0.2)
 
 
 def import_base(host: str, folder: Path) -> None:
