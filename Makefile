@@ -7,12 +7,16 @@ DEMO := build/penguins-demo
 # Where `make new` puts the project, and what it is made from; a project remembers the latter for its updates.
 OUT ?= ..
 TEMPLATE ?= $(CURDIR)
+# The machines: a folder of ansible/inventories, or the path of one elsewhere. ARGS goes to ansible-playbook.
+INVENTORY ?= example
+VAULT_PASSWORD ?= $(CURDIR)/ansible/.vault-password
 
 .DEFAULT_GOAL := help
 .PHONY: help demo new test test-all bench bench-quick lint format clean
+.PHONY: vault vault-edit hosts hosts-verify hosts-upgrade hosts-remove
 
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.bake ## Make the penguins project in build/, set it up, train, serve, and predict once
 	@rm -rf $(DEMO)
@@ -27,7 +31,7 @@ new: .venv/.dev ## Answer the questions and make a project in OUT (the folder be
 test: .venv/.dev ## Run the tests, but for the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-all: .venv/.dev ## Run all tests, the slow ones too
+test-all: .venv/.dev .venv/.ansible ## Run all tests, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.bake ## Measure ours, the limits and the peers side by side, which takes hours; needs wrk
@@ -35,6 +39,29 @@ bench: .venv/.bake ## Measure ours, the limits and the peers side by side, which
 
 bench-quick: .venv/.bake ## Measure ours, naive and the limits, in some minutes; needs wrk
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+# An inventory is a folder of ansible/inventories or a path.
+MACHINES = $(if $(findstring /,$(INVENTORY)),$(abspath $(INVENTORY)),$(CURDIR)/ansible/inventories/$(INVENTORY))
+ON_PATH = PATH="$(CURDIR)/$(BIN):$$PATH"
+PLAY = cd ansible && $(ON_PATH) ansible-playbook -i '$(MACHINES)' --vault-password-file '$(VAULT_PASSWORD)'
+
+vault: .venv/.ansible ## Generate the secrets of INVENTORY that are missing, encrypted by ansible-vault
+	@$(ON_PATH) $(BIN)/python scripts/vault.py '$(MACHINES)' '$(VAULT_PASSWORD)'
+
+vault-edit: vault ## Open the secrets of INVENTORY in your editor
+	@$(ON_PATH) ansible-vault edit --vault-password-file '$(VAULT_PASSWORD)' '$(MACHINES)/group_vars/all/vault.yml'
+
+hosts: vault ## Install and configure the machines of INVENTORY; see first what would change by ARGS="--check --diff"
+	@$(PLAY) site.yml $(ARGS)
+
+hosts-verify: vault ## Assert that the machines of INVENTORY keep what the roles promise
+	@$(PLAY) verify.yml $(ARGS)
+
+hosts-upgrade: vault ## Upgrade the machines of INVENTORY one after the other, each verified before the next
+	@$(PLAY) upgrade.yml $(ARGS)
+
+hosts-remove: vault ## Take away what was installed, with ARGS="--limit HOST -e confirm=HOST"
+	@$(PLAY) remove.yml $(ARGS)
 
 lint: .venv/.dev ## Check style, formatting and types of the template's own code
 	$(BIN)/ruff check .
@@ -63,6 +90,10 @@ UV = $$(command -v uv || echo $(BIN)/uv)
 
 .venv/.bake: .venv/.uv pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --group bake
+	@touch $@
+
+.venv/.ansible: .venv/.uv pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --group ansible
 	@touch $@
 
 # The code of a generated project is checked here too, so what it depends on is installed beside the template's tools.
