@@ -18,11 +18,12 @@ def render(text: str) -> str:
 
     document = json.loads(text)
     document["properties"]["config"] = _section(Settings.model_json_schema())
+    del document["properties"]["config"]["properties"]["pipelines"]  # what runs has no use for it
     return _lines(document) + "\n"
 
 
 def _section(whole: dict[str, Any]) -> dict[str, Any]:
-    """A section's keys but for secrets, with the sections below it in their places."""
+    """A section's keys but for secrets and mappings, which are no variables; the sections below it in their places."""
     definitions = whole.get("$defs", {})
 
     def keys(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def _section(whole: dict[str, Any]) -> dict[str, Any]:
             reference = value.get("$ref")
             if reference:
                 found[key] = keys(definitions[reference.rpartition("/")[2]])
-            elif not value.get("secret"):
+            elif not value.get("secret") and value.get("type") != "object":
                 found[key] = _bare(value)
         return {"type": "object", "properties": found, "additionalProperties": False}
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -28,7 +28,13 @@ FILES = (
     *(TREE / "docs" / name for name in ("features.md", "configuration.md", "training.md")),
 )
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
-SIMPLE = {"number": "number", "integer": "whole number", "boolean": "true or false", "string": "text"}
+SIMPLE = {
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "string": "text",
+    "object": "keys and values",
+}
 PLURAL = {"number": "numbers", "whole number": "whole numbers", "text": "texts"}
 INT64 = 2**63
 
@@ -121,6 +127,10 @@ def config_tables() -> str:
     parts = ["At the top:\n", settings_table(Settings, ENV_PREFIX, skip=sections)]
     for name, section in sections.items():
         parts += [f"`{name}`: {text(section.__doc__)}\n", settings_table(section, f"{ENV_PREFIX}{name.upper()}__")]
+        for key, field in section.model_fields.items():
+            entry = get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
+            if isinstance(entry, type) and issubclass(entry, BaseModel):
+                parts += [f"Each of `{name}.{key}`: {text(entry.__doc__)}\n", settings_table(entry, None)]
     return "\n".join(parts)
 
 
@@ -132,8 +142,8 @@ def checks_table() -> str:
     return table(("check", "what holds where it passes"), [[f"`{check.name}`", text(check.title)] for check in CHECKS])
 
 
-def settings_table(section: type[BaseModel], prefix: str, skip: Iterable[str] = ()) -> str:
-    """The keys of one section."""
+def settings_table(section: type[BaseModel], prefix: str | None, skip: Iterable[str] = ()) -> str:
+    """The keys of one section; with the prefix of its variables, unless it can have none."""
     rows = []
     for key, field in section.model_fields.items():
         if key in skip:
@@ -145,7 +155,7 @@ def settings_table(section: type[BaseModel], prefix: str, skip: Iterable[str] = 
                 f"`{key}`",
                 f"{words}; environment only" if extra.get("secret") else words,
                 default_words(field.default),
-                f"`{prefix}{key.upper()}`",
+                "none" if prefix is None or get_origin(field.annotation) is dict else f"`{prefix}{key.upper()}`",
                 meaning(section, key),
             ]
         )
@@ -198,7 +208,7 @@ def default_words(value: Any) -> str:
     """A default as it would be written in YAML, or that there is none."""
     if value is PydanticUndefined:
         return "required"
-    if value is None or value == () or value == "":
+    if value is None or value in ((), "", {}):
         return "none"
     return f"`{value}`" if isinstance(value, str | Path) else f"`{json.dumps(value)}`"
 

@@ -1,7 +1,6 @@
 """The Helm chart: every option renders, Kubernetes knows what that gives, and it fits the service that it runs."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -292,21 +291,6 @@ def test_helm_would_install_the_packed_chart(folder: Path, tmp_path: Path) -> No
     assert kinds.index("ConfigMap") < kinds.index("Service") < kinds.index("StatefulSet")
     assert "Job" not in kinds
     assert "helm -n models test my-model" in release["notes"]
-
-
-def test_make_deploy_goes_back_if_it_fails_and_predicts_if_not(project: Path, tmp_path: Path) -> None:
-    (tmp_path / "helm").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {tmp_path}/called\n')
-    (tmp_path / "helm").chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    run(
-        ["make", "deploy", "ENV=aks", "TAG=1", "ARGS=--values mine.yaml", f"PYTHON={sys.executable}"],
-        project,
-        PATH=path,
-    )
-    upgrade, test = (tmp_path / "called").read_text().splitlines()
-    assert upgrade.startswith("upgrade my-model build/chart --install --atomic")
-    assert upgrade.endswith("--values helm/values-aks.yaml --set-string image.tag=1 --values mine.yaml")
-    assert test == "test my-model --namespace my-model"
 
 
 def test_a_chart_without_config_yaml_says_how_to_get_it(project: Path) -> None:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scripts.built import read_built, write_built
 from scripts.container import container, report_of
 from scripts.lock import Lock, read_lock
 from service.artefact.manifest import Manifest
@@ -29,7 +30,6 @@ from service.settings import Settings, load_settings
 from service.terminal import faults_shown, out
 from service.training.origin import git_commit
 
-BUILT = "build/image.json"
 RUNTIME = "dockerfiles/runtime-image"
 PRODUCTION = "dockerfiles/production-image"
 UID = 10001
@@ -44,7 +44,7 @@ def main() -> None:
             built = build(settings, options)
             out.print(f"[bold green]Built[/] {built['image']}", highlight=False, soft_wrap=True)
         case ["check"]:
-            check(settings, json.loads((settings.root / BUILT).read_text(encoding="utf-8")))
+            check(settings, read_built(settings.root))
         case ["name"]:
             print(settings.image_name(_manifest(settings).version, git_commit(settings.root)))
         case _:
@@ -96,9 +96,7 @@ def build(settings: Settings, options: list[str]) -> dict[str, Any]:
         "commit": commit,
         "created": arguments["CREATED"],
     }
-    (settings.root / BUILT).parent.mkdir(exist_ok=True)
-    (settings.root / BUILT).write_text(json.dumps(built, indent=2) + "\n", encoding="utf-8")
-    return built
+    return write_built(settings.root, built)
 
 
 def check(settings: Settings, built: dict[str, Any]) -> None:
@@ -165,8 +163,10 @@ def _runtime_tag(root: Path, base: str, packages: str) -> str:
 def _docker_build(context: Path, tag: str, arguments: dict[str, str], options: list[str]) -> None:
     passed = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     command = ["docker", "build", f"--tag={tag}", *passed, *options, str(context)]
-    # What builds in steps that may be skipped, and mounts secrets; older versions of Docker have to be told.
-    if subprocess.run(command, env={**os.environ, "DOCKER_BUILDKIT": "1"}).returncode:
+    # What builds in steps that may be skipped, and mounts secrets; older versions of Docker have to be told. Newer ones
+    # make a list of an image and its attestations, which has another digest than the image.
+    variables = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    if subprocess.run(command, env={**os.environ, **variables}).returncode:
         raise ServiceError(Fault(f"Docker could not build {tag}", advice="its words stand above"))
 
 

@@ -5,18 +5,15 @@ Usage: python -m scripts.sbom
 The same image has the same bill. Packages of the base's Debian are not in it: ask the base's own bill for these.
 """
 
-import json
 import re
 from importlib.metadata import PackageNotFoundError, metadata
-from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from scripts.image import BUILT
+from scripts.built import read_built, write_json
 from scripts.lock import read_lock
 from service.artefact.manifest import FileDigest
 from service.artefact.store import MANIFEST, ArtefactStore
-from service.errors import Fault, ServiceError
 from service.settings import Settings, load_settings
 from service.terminal import faults_shown
 
@@ -99,12 +96,7 @@ def _base(base: str) -> dict[str, Any]:
 def main() -> None:
     """Write the bill of the image that was built last."""
     settings = load_settings()
-    try:
-        built = json.loads((settings.root / BUILT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ServiceError(Fault("no image was built here", BUILT, advice="run 'make image'")) from None
-    path: Path = settings.root / BILL
-    path.write_text(json.dumps(bill_of_materials(settings, built), indent=2) + "\n", encoding="utf-8")
+    write_json(settings.root / BILL, bill_of_materials(settings, read_built(settings.root)))
     print(f"Wrote {BILL}")
 
 

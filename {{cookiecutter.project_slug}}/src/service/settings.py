@@ -5,10 +5,11 @@ Secrets come only that way, or from a file of that name in the folder that `SERV
 """
 
 import os
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
@@ -41,6 +42,9 @@ SECRETS = (
 WEBHOOK_KEY_PREFIX = "whsec_"
 WEBHOOK_KEY_BYTES = range(24, 65)
 """How long the Standard Webhooks specification has keys."""
+CRON = re.compile(r"@[a-z]+|[0-9H*/,()-]+( +[0-9H*/,()-]+){4}")
+ADDRESS = re.compile(r"[^@\s,]+@[^@\s,]+")
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 
 
 class Section(BaseModel):
@@ -366,6 +370,75 @@ class ImageSettings(Section):
     """Debian packages that the libraries need, such as `libgomp1` for LightGBM."""
     max_megabytes: int = Field(650, ge=1)
     """Size of the image, uncompressed, beyond which `make image` fails."""
+    scan: str = (
+        "trivy image --scanners vuln --severity HIGH,CRITICAL --ignore-unfixed --exit-code 1 --quiet "
+        "--format json --output build/scan.json"
+    )
+    """What `make scan` runs, with the image's name after it; it writes build/scan.json. Empty for no scan."""
+
+
+class DeploymentSettings(Section):
+    """A place that `make deploy` deploys to."""
+
+    values: tuple[str, ...] = ()
+    """Files of values for the chart, relative to the project; a later one wins."""
+    namespace: DnsLabel
+    """Of the cluster; it is there already."""
+    release: Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", max_length=53)] = ""
+    """What Helm calls it; the project's name by default."""
+    url: str = ""
+    """Address of the service there, which the smoke prediction is sent to after a deployment; none by default."""
+    approvers: str = ""
+    """Group or user in Jenkins, one of whom has to approve a deployment; none by default."""
+
+    @field_validator("url")
+    @classmethod
+    def _it_is_an_open_http_url(cls, url: str) -> str:
+        parts = urlsplit(url or "http://none")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no URL of http:// or https://")
+        if parts.password is not None:
+            raise ValueError("the URL carries a password: take it out")
+        return url
+
+
+class PipelinesSettings(Section):
+    """What Jenkins and `make deploy` know of this project. The service that runs has no use for it."""
+
+    repository: str = ""
+    """URL that Jenkins checks the project out from; needed by Jenkins alone."""
+    branch: Annotated[str, Field(min_length=1)] = "main"
+    """The branch that is trained, built and deployed."""
+    retrain: str = ""
+    """When to train without a push, as Jenkins writes cron: `H 3 * * 1`; never by default."""
+    retrain_on_drift: bool = False
+    """Whether an alert of drift starts a training."""
+    notify: tuple[str, ...] = ()
+    """E-mail addresses that are told of failures, and of their end."""
+    environments: dict[DnsLabel, DeploymentSettings] = {}
+    """Where `make deploy ENV=...` deploys to, by name; the keys of each stand below."""
+
+    @field_validator("repository")
+    @classmethod
+    def _the_password_stands_elsewhere(cls, url: str) -> str:
+        if urlsplit(url).password is not None:
+            raise ValueError("the URL carries a password: take it out, and let Jenkins have it as the credential 'git'")
+        return url
+
+    @field_validator("retrain")
+    @classmethod
+    def _it_is_written_as_cron(cls, retrain: str) -> str:
+        if retrain and not CRON.fullmatch(retrain):
+            raise ValueError(f"{retrain!r} is no time as Jenkins writes it: five fields, such as H 3 * * 1, or @daily")
+        return retrain
+
+    @field_validator("notify")
+    @classmethod
+    def _they_are_addresses(cls, notify: tuple[str, ...]) -> tuple[str, ...]:
+        for address in notify:
+            if not ADDRESS.fullmatch(address):
+                raise ValueError(f"{address!r} is no e-mail address")
+        return notify
 
 
 class Settings(Section):
@@ -392,6 +465,7 @@ class Settings(Section):
     tracing: TracingSettings = TracingSettings()
     logging: LoggingSettings = LoggingSettings()
     image: ImageSettings = ImageSettings()
+    pipelines: PipelinesSettings = PipelinesSettings()
     _root: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
@@ -531,12 +605,12 @@ def _split(text: str) -> list[str]:
 
 
 def _variable_names(section: type[BaseModel], prefix: str = ENV_PREFIX) -> dict[str, bool]:
-    """Every variable that names a setting, and whether it takes a list."""
+    """Every variable that names a setting, and whether it takes a list; keys of one's own choice have none."""
     names: dict[str, bool] = {}
     for name, field in section.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             names |= _variable_names(annotation, f"{prefix}{name.upper()}__")
-        else:
+        elif get_origin(annotation) is not dict:
             names[f"{prefix}{name.upper()}"] = "tuple" in str(annotation)
     return names

@@ -1,7 +1,7 @@
 """Pydantic's errors about a YAML file, in words that name the file, the line, the key and the remedy."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,6 +43,8 @@ def config_faults(
     faults = []
     for item in error.errors(include_url=False):
         location = tuple(item["loc"])
+        is_name = location[-1:] == ("[key]",)
+        location = location[:-1] if is_name else location
         key = ".".join(str(part) for part in location)
         variable = variables.get(key)
         if item["type"] == "extra_forbidden":
@@ -50,7 +52,7 @@ def config_faults(
             known = _keys_at(model, location[:-1])
             advice = did_you_mean(str(location[-1]), known, f"known here: {listed(known)}")
         else:
-            message, advice = sentence(item, key or "the file"), None
+            message, advice = sentence(item, f"the name {key}" if is_name else key or "the file"), None
         if variable:
             faults.append(Fault(f"environment variable {variable}: {message}", advice=advice))
         else:
@@ -68,9 +70,12 @@ def sentence(item: Mapping[str, Any], key: str) -> str:
 
 def _keys_at(model: type[BaseModel], location: Iterable[str | int]) -> list[str]:
     """The keys that are known inside the section at `location`."""
+    annotation: Any = model
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            annotation = annotation.model_fields[str(part)].annotation
+        if not (get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel))):
             return []
-        model = annotation
-    return list(model.model_fields)
+    return list(annotation.model_fields)

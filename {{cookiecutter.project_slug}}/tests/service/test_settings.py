@@ -8,6 +8,8 @@ import pytest
 from service.errors import ConfigError, Fault
 from service.settings import Settings, load_settings
 
+PLACES = "name: penguins\npipelines:\n  environments:\n"
+
 
 def load(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
@@ -58,6 +60,12 @@ def test_the_project_may_be_named_by_the_environment(tmp_path: Path) -> None:
     [
         ("name: penguins\napi:\n  prot: 1\n", 3, ["unknown key 'api.prot'", "did you mean 'port'?"]),
         ("name: penguins\nlogings: {}\n", 2, ["unknown key 'logings'", "did you mean 'logging'?"]),
+        (f"{PLACES}    staging: {{namespace: a, ulr: b}}\n", 4, ["'pipelines.environments.staging.ulr'", "'url'?"]),
+        (f"{PLACES}    Staging: {{namespace: a}}\n", 4, ["the name pipelines.environments.Staging must match"]),
+        (f"{PLACES}    staging: {{}}\n", 4, ["pipelines.environments.staging.namespace is missing"]),
+        (f"{PLACES}    s: {{namespace: a, url: a.example}}\n", 4, ["'a.example' is no URL"]),
+        ("name: penguins\npipelines: {retrain: hourly}\n", 2, ["such as H 3 * * 1, or @daily"]),
+        ("name: penguins\npipelines: {repository: 'https://a:b@c/d'}\n", 2, ["the URL carries a password"]),
         ("api: {port: 1}\n", None, ["name is missing"]),
         ("name: Not A Slug\n", 1, ["name must match"]),
         ("name: penguins\napi:\n  port: 70000\n", 3, ["api.port must be at most 65535"]),
