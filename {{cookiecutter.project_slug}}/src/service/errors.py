@@ -56,6 +56,10 @@ class ArtefactError(ServiceError):
     """A model version is missing, corrupt, foreign, or does not reproduce its own golden rows."""
 
 
+class GateError(ServiceError):
+    """A model cannot be evaluated or judged, because what that takes is missing or has changed."""
+
+
 class InstallError(ServiceError):
     """Elasticsearch or Kibana cannot be reached, or does not take what is installed there."""
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -53,6 +54,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+def _thresholds_of_a_variable(value: Any) -> Any:
+    """An environment variable's `accuracy=0.9,log_loss=0.4` as the file has it."""
+    if not isinstance(value, str):
+        return value
+    pairs = (part.partition("=") for part in _split(value))
+    return {name.strip(): number.strip() for name, _, number in pairs}
+
+
 class TrainingSettings(Section):
     """How `service train` splits and judges."""
 
@@ -70,6 +79,21 @@ class TrainingSettings(Section):
     """What runs that your hooks' libraries do in parallel by joblib, as scikit-learn does: this machine, or Dask."""
     scheduler: str | None = None
     """Address of the Dask scheduler, as `tcp://host:8786`; by default, a cluster is started on this machine."""
+
+
+class GateSettings(Section):
+    """What `service gate` asks of a model before it goes on, on the held-out rows."""
+
+    thresholds: Annotated[
+        Mapping[str, Annotated[float, Field(allow_inf_nan=False)]], BeforeValidator(_thresholds_of_a_variable)
+    ] = {}
+    """By metric the least that it has to be, or the most where smaller is better: `{accuracy: 0.9, log_loss: 0.4}`; in
+    the environment variable `accuracy=0.9,log_loss=0.4`."""
+    metric: str | None = None
+    """The metric that is compared with the champion's, of the model that is in production; by default `accuracy` for
+    classification, `mae` for regression."""
+    tolerance: float = Field(0.02, ge=0, le=1)
+    """Share of the champion's value by which it may be worse."""
 
 
 class ArtefactSettings(Section):
@@ -455,6 +479,7 @@ class Settings(Section):
     id_name: Annotated[str, Field(min_length=1)] | None = None
     """Name of the entity id that requests may carry: echoed and recorded, never a feature."""
     training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
     artefacts: ArtefactSettings = ArtefactSettings()
     api: ApiSettings = ApiSettings()
     records: RecordsSettings = RecordsSettings()

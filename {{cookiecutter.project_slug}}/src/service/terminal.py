@@ -21,6 +21,7 @@ from rich.text import Text
 
 from service.artefact.manifest import EngineRecord
 from service.errors import Fault, ServiceError
+from service.gate.documents import Champion, Comparison, Verdict
 from service.inference.files.progress import RunProgress
 from service.monitoring.drift.result import DriftReport
 from service.monitoring.drift.verdict import farthest_words, title, verdict
@@ -109,6 +110,49 @@ def show_engine(version: str, engine: EngineRecord) -> None:
         table.add_row(escape(one.name), one.verdict, *shown, escape(one.why), style=style)
     Console().print(f"Model {version} is served by: [bold]{escape(engine.serves)}[/]", highlight=False)
     Console().print(table)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Say how the current model and the champion did on the same rows."""
+    model, champion = comparison.candidate.model, comparison.champion
+    out.print(f"[bold]{model.version}[/] on {comparison.rows:,} held-out rows", highlight=False)
+    table = Table("Metric", "Better is", "Model", "Champion")
+    for name, value in comparison.candidate.metrics.items():
+        values = ("undefined" if number is None else f"{number:.4g}" for number in (value, champion.metrics.get(name)))
+        mine, theirs = values
+        table.add_row(name, comparison.directions[name], mine, theirs if champion.status == "compared" else "")
+    out.print(table)
+    _show_champion(champion)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Say what was asked of a model, and what it gave."""
+    table = Table("Check", "Found", "Asked for", "Passed", box=None)
+    for check in verdict.checks:
+        found, asked = ("" if number is None else f"{number:.4g}" for number in (check.value, check.limit))
+        sign = {"greater": ">= ", "smaller": "<= ", None: ""}[check.direction]
+        style = "green" if check.passed else "bold red"
+        table.add_row(check.name, found or "undefined", sign + asked, "yes" if check.passed else "NO", style=style)
+    if verdict.checks:
+        out.print(table)
+    else:
+        out.print(
+            "Nothing was asked: there are no thresholds in config.yaml, and there is no champion to compare with."
+        )
+    _show_champion(verdict.champion)
+    if verdict.passed:
+        out.print(f"[bold green]Passed:[/] {verdict.candidate.version} may go on", highlight=False)
+        return
+    faults = [Fault(check.sentence) for check in verdict.checks if not check.passed]
+    show_faults([Fault(f"{verdict.candidate.version} may not go on"), *faults])
+
+
+def _show_champion(champion: Champion) -> None:
+    name = f" {champion.model.version}" if champion.model else ""
+    style = {"compared": "", "absent": "dim", "not comparable": "yellow"}[champion.status]
+    out.print(Text(f"Champion{name}: {champion.status}. {champion.why}", style), soft_wrap=True)
+    for note in champion.notes:
+        out.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
 def show_status(status: Status) -> None:

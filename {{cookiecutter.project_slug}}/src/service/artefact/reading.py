@@ -87,13 +87,23 @@ def read_manifest(folder: Path) -> Manifest:
     """
     place = f"{folder.name}/{MANIFEST}"
     try:
-        data = json.loads((folder / MANIFEST).read_bytes())
+        return parse_manifest((folder / MANIFEST).read_bytes(), place)
+    except OSError as error:
+        raise ArtefactError(Fault(f"cannot be read: {error.strerror}", place)) from None
+
+
+def parse_manifest(content: bytes, place: str) -> Manifest:
+    """A manifest from its bytes; `place` is what errors call it.
+
+    Raises:
+        ArtefactError: not a manifest of this format.
+    """
+    try:
+        data = json.loads(content)
         if data.get("format") != FORMAT:
             raise ArtefactError(Fault(f"format {data.get('format')} is not {FORMAT}", place, advice="train again"))
         return Manifest.model_validate(data)
-    except OSError as error:
-        raise ArtefactError(Fault(f"cannot be read: {error.strerror}", place)) from None
-    except (ValueError, AttributeError, ValidationError):
+    except (ValueError, AttributeError, ValidationError, RecursionError):
         raise ArtefactError(Fault("not a manifest", place, advice="restore the folder or train again")) from None
 
 
@@ -105,25 +115,27 @@ def verified_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     """
     contents: dict[str, bytes] = {}
     faults: list[Fault] = []
-    for name, expected in manifest.files.items():
-        place = f"{folder.name}/{name}"
+    for name in manifest.files:
         try:
             contents[name] = (folder / name).read_bytes()
         except OSError as error:
-            faults.append(Fault(f"cannot be read: {error.strerror}", file=place))
-            continue
-        if FileDigest.of(contents[name]) != expected:
-            faults.append(Fault("is not the file that training wrote: its SHA-256 differs", file=place))
+            faults.append(Fault(f"cannot be read: {error.strerror}", file=f"{folder.name}/{name}"))
     added = {path.name for path in folder.iterdir()} - {MANIFEST, *manifest.files}
     faults += [Fault("is not in the manifest", file=f"{folder.name}/{name}") for name in sorted(added)]
-    faults += [
-        Fault("the manifest does not name it", file=f"{folder.name}/{name}")
-        for name in (MODEL, PREPROCESSOR, SCHEMA, GOLDEN)
-        if name not in manifest.files
-    ]
+    faults += content_faults(contents, manifest, folder.name)
     if faults:
         raise ArtefactError(*faults)
     return contents
+
+
+def content_faults(contents: Mapping[str, bytes], manifest: Manifest, folder: str) -> list[Fault]:
+    """What differs from the manifest in files that were read, and what the manifest itself lacks."""
+    differing = [name for name, content in contents.items() if FileDigest.of(content) != manifest.files[name]]
+    unnamed = [name for name in (MODEL, PREPROCESSOR, SCHEMA, GOLDEN) if name not in manifest.files]
+    return [
+        *(Fault("is not the file that training wrote: its SHA-256 differs", f"{folder}/{name}") for name in differing),
+        *(Fault("the manifest does not name it", f"{folder}/{name}") for name in unnamed),
+    ]
 
 
 def _unpickle(version: str, name: str, contents: Mapping[str, bytes]) -> Any:

@@ -1,10 +1,11 @@
 """The command line: `service ...`; each command is thin over the room that does the work."""
 
-from service.cli import jobs, jobs_worker, logging, modelling, monitoring, records, serving, smoke
+from service.cli import gating, jobs, jobs_worker, logging, modelling, monitoring, records, serving, smoke
 from service.cli.app import app, main
 
 __all__ = [
     "app",
+    "gating",
     "jobs",
     "jobs_worker",
     "logging",

@@ -14,7 +14,7 @@ app = typer.Typer(
 )
 features_app = typer.Typer(help="Work with `features.yaml`.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
-model_app = typer.Typer(help="Look at trained models.", no_args_is_help=True)
+model_app = typer.Typer(help="Look at trained models, and hand them on.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 records_app = typer.Typer(help="Look after the records of predictions.", no_args_is_help=True)
 app.add_typer(records_app, name="records")

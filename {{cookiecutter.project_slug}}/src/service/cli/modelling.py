@@ -156,6 +156,31 @@ def explain_engine(
     show_engine(manifest.version, manifest.engine)
 
 
+@model_app.command("export")
+def export_model(
+    file: Annotated[Path, typer.Argument(help="The archive to write.")],
+    report: Annotated[Path | None, typer.Option(help="Write its HTML report there too.")] = None,
+) -> None:
+    """Write the current version into one file, to hand it on; the same version gives the same bytes."""
+    from service.settings import load_settings
+    from service.terminal import out
+    from service.training.handover import export_model as export
+
+    manifest = export(load_settings(), file, report)
+    out.print(f"[bold green]Wrote[/] {file}: model {manifest.version}", highlight=False, soft_wrap=True)
+
+
+@model_app.command("import")
+def import_model(file: Annotated[Path, typer.Argument(help="An archive by `service model export`.")]) -> None:
+    """Verify a model that this checkout's hooks made elsewhere, and make it the current version."""
+    from service.settings import load_settings
+    from service.terminal import out
+    from service.training.handover import import_model as take
+
+    manifest = take(load_settings(), file)
+    out.print(f"[bold green]Imported[/] {manifest.version}, which is now the current version", highlight=False)
+
+
 @app.command()
 def doctor() -> None:
     """Say what this project is, what it would serve, and whether anything stands in the way."""

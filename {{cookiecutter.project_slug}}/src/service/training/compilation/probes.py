@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from service.features.columns import Columns
-from service.features.layout import FrameLayout, is_missing
+from service.features.frame_columns import request_columns
+from service.features.layout import FrameLayout
 from service.features.spec import CategoryFeature, Feature, FeatureSpec, FloatFeature, IntFeature, StringFeature
 from service.inference.engine.checks import Matrix
 from service.inference.engine.program import Program
@@ -40,9 +41,9 @@ class Probe:
 
 def column_probes(frame: pd.DataFrame, held_out: pd.DataFrame, spec: FeatureSpec, layout: FrameLayout) -> list[Probe]:
     """Rows of both frames, and typical rows with a missing, strange or extreme value in one feature, and in all."""
-    probes = [Probe("training rows", _columns(frame.head(MOST_ROWS), spec))]
-    probes.append(Probe("held-out rows", _columns(held_out.head(MOST_ROWS), spec)))
-    typical = _columns(frame.head(3), spec)
+    probes = [Probe("training rows", request_columns(frame.head(MOST_ROWS), spec))]
+    probes.append(Probe("held-out rows", request_columns(held_out.head(MOST_ROWS), spec)))
+    typical = request_columns(frame.head(3), spec)
     probes.append(
         Probe("missing values", _varied(typical, {f.name: [None] for f in spec.features if _may_lack(f, layout)}))
     )
@@ -91,21 +92,6 @@ def batches(columns: Columns, sizes: tuple[int, ...] = (1, 7, 64, 1000)) -> Iter
     for size in sizes:
         for start in range(0, min(rows, max(size, 50)), size):
             yield start, {name: values[start : start + size] for name, values in columns.items()}
-
-
-def _columns(frame: pd.DataFrame, spec: FeatureSpec) -> dict[str, list[Any]]:
-    """Rows of a frame in the training layout, as a request's values: plain Python, None for missing."""
-    return {feature.name: [_plain(value, feature) for value in frame[feature.name]] for feature in spec.features}
-
-
-def _plain(value: Any, feature: Feature) -> Any:
-    if is_missing(value):
-        return None
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    value = value.item() if isinstance(value, np.generic) else value
-    whole = isinstance(feature, IntFeature) or (isinstance(feature, CategoryFeature) and isinstance(value, float))
-    return int(value) if whole else value
 
 
 def _may_lack(feature: Feature, layout: FrameLayout) -> bool:

@@ -1,0 +1,115 @@
+"""The rows that a model has not seen, loaded again; and the scores of any model on them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from service.artefact.manifest import Manifest
+from service.artefact.schema import ModelSchema
+from service.errors import ArtefactError, Fault, GateError
+from service.evaluation import Scores, classification_scores, regression_scores
+from service.features.columns import Columns
+from service.features.frame_columns import request_columns
+from service.features.frame_schema import check_frame
+from service.features.layout import FrameLayout
+from service.inference.predictor import Predictions
+from service.inference.served_model import ServedModel
+from service.settings import Settings
+from service.training.fitting import load_frame, split_frame
+from service.training.hooks import LOADER_FILE, Hooks
+from service.training.origin import data_digest
+
+PIECE = 10_000
+"""Rows that a model is asked for at once."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows that were held out when a model was trained."""
+
+    frame: pd.DataFrame
+    """As DataLoader returns them, with every column."""
+    truth: NDArray[Any]
+    """(n,) positions among `classes`, or numbers."""
+    classes: tuple[str, ...]
+    """Empty for regression."""
+
+    def columns(self, schema: ModelSchema) -> Columns:
+        """The rows as requests to a model would carry them.
+
+        Raises:
+            Exception: what pandas raises where a value cannot be what the model takes.
+        """
+        frame = FrameLayout.from_json(schema.layout).from_frame(self.frame)
+        return request_columns(frame, schema.spec)
+
+    def scores(self, served: ServedModel) -> Scores:
+        """What a model of the same classes is worth on these rows, by the engine that it is served by.
+
+        Raises:
+            Exception: whatever the model raises.
+        """
+        predictions = _predicted(served, self.columns(served.schema))
+        if not self.classes:
+            return regression_scores(self.truth, np.asarray(predictions.values, dtype=np.float64))
+        position = {name: index for index, name in enumerate(self.classes)}
+        answers = np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
+        probabilities = predictions.probabilities
+        if probabilities is not None:
+            probabilities = probabilities[:, [served.schema.classes.index(name) for name in self.classes]]
+        return classification_scores(self.truth, answers, probabilities)
+
+
+def load_held_out(
+    settings: Settings, hooks: Hooks, manifest: Manifest, schema: ModelSchema, n_rows: int | None
+) -> HeldOut:
+    """Load the training frame again and split it as it was split for a model.
+
+    Raises:
+        FrameError: the frame breaks the rules of the model's features.
+        GateError: it is not the frame that the model was trained on.
+    """
+    frame, spec, layout = load_frame(hooks, n_rows), schema.spec, FrameLayout.from_json(schema.layout)
+    check_frame(frame, spec, settings.id_name)
+    if data_digest(layout.from_frame(frame), frame[spec.target]) != manifest.origin.data_sha256:
+        raise GateError(_other_data(manifest, len(frame)))
+    made = manifest.origin
+    training = settings.training.model_copy(update={"seed": made.seed, "test_size": made.test_size})
+    # By position: an index may name a row twice.
+    frame = frame.reset_index(drop=True)
+    split = split_frame(frame, spec, layout, training)
+    return HeldOut(frame.loc[split.test.index], _truth(split.test_target, schema, manifest), schema.classes)
+
+
+def _truth(target: "pd.Series[Any]", schema: ModelSchema, manifest: Manifest) -> NDArray[Any]:
+    if not schema.classes:
+        return target.to_numpy(dtype=np.float64)
+    if schema.target is None:
+        message = "the model is from before it was kept how the training frame names the classes"
+        raise ArtefactError(Fault(message, manifest.version, advice="train again"))
+    position = {value: index for index, value in enumerate(schema.target.values)}
+    return np.asarray([position[value] for value in target.tolist()], dtype=np.intp)
+
+
+def _predicted(served: ServedModel, columns: Columns) -> Predictions:
+    rows = len(next(iter(columns.values())))
+    values: list[str | float] = []
+    matrices = []
+    for start in range(0, rows, PIECE):
+        piece = served.predictor.predict({name: column[start : start + PIECE] for name, column in columns.items()})
+        values += piece.values
+        if piece.probabilities is not None:
+            matrices.append(piece.probabilities)
+    return Predictions(values, np.concatenate(matrices) if matrices else None)
+
+
+def _other_data(manifest: Manifest, rows: int) -> Fault:
+    message = f"the training frame is not the one that {manifest.version} was trained on: its digest is another"
+    advice = "train again; if nothing has changed, DataLoader draws at random or depends on the time: seed it"
+    if rows != manifest.rows:
+        message += f", and it has {rows:,} rows instead of {manifest.rows:,}"
+        advice = "train again, on the data as it is now; after train --rows, evaluate with the same --rows"
+    return Fault(message, LOADER_FILE, advice=advice)
