@@ -7,12 +7,14 @@ DEMO := build/penguins-demo
 # Where `make new` puts the project, and what it is made from; a project remembers the latter for its updates.
 OUT ?= ..
 TEMPLATE ?= $(CURDIR)
+# The projects that `make jobs` is about: PROJECT="../penguin-species ../diabetes-progression"
+PROJECT ?=
 # The machines: a folder of ansible/inventories, or the path of one elsewhere. ARGS goes to ansible-playbook.
 INVENTORY ?= example
 VAULT_PASSWORD ?= $(CURDIR)/ansible/.vault-password
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-all bench bench-quick lint format clean
+.PHONY: help demo new test test-all bench bench-quick lint format clean jobs jobs-update jenkins jenkins-secrets
 .PHONY: vault vault-edit hosts hosts-verify hosts-upgrade hosts-remove
 
 help: ## List the targets
@@ -63,6 +65,19 @@ hosts-upgrade: vault ## Upgrade the machines of INVENTORY one after the other, e
 hosts-remove: vault ## Take away what was installed, with ARGS="--limit HOST -e confirm=HOST"
 	@$(PLAY) remove.yml $(ARGS)
 
+jenkins-secrets: ## Write those secrets of the Jenkins controller that can be made, and name those to bring
+	@$(PYTHON) scripts/jenkins_secrets.py
+
+jenkins: ## Build the Jenkins controller and start it; needs Docker and its secrets
+	@$(PYTHON) scripts/jenkins_secrets.py --check
+	docker compose --project-directory jenkins up --detach --build --wait --wait-timeout 600 $(ARGS)
+
+jobs: .venv/.jenkins ## Render the jobs of projects into build/jenkins: make jobs PROJECT=../penguin-species
+	@$(BIN)/python scripts/pipeline_jobs.py render $(PROJECT)
+
+jobs-update: .venv/.jenkins ## Render the jobs of projects and send them to the controller at JENKINS_URL
+	@$(BIN)/python scripts/pipeline_jobs.py update $(PROJECT)
+
 lint: .venv/.dev ## Check style, formatting and types of the template's own code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -94,6 +109,10 @@ UV = $$(command -v uv || echo $(BIN)/uv)
 
 .venv/.ansible: .venv/.uv pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --group ansible
+	@touch $@
+
+.venv/.jenkins: .venv/.uv pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --group jenkins
 	@touch $@
 
 # The code of a generated project is checked here too, so what it depends on is installed beside the template's tools.
