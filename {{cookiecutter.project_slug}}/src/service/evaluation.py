@@ -55,6 +55,12 @@ METRICS: dict[str, Metric] = {
 }
 """All metrics, in the order in which they are shown."""
 
+METRICS_OF: dict[Task, tuple[str, ...]] = {
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"),
+    "regression": ("mae", "rmse", "r2"),
+}
+"""Those that there may be; ROC AUC takes two classes and probabilities, log loss takes probabilities."""
+
 HEADLINE: dict[Task, str] = {"classification": "accuracy", "regression": "mae"}
 """The metric that a model is introduced with."""
 

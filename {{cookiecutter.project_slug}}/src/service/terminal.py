@@ -136,9 +136,7 @@ def show_verdict(verdict: Verdict) -> None:
     if verdict.checks:
         out.print(table)
     else:
-        out.print(
-            "Nothing was asked: there are no thresholds in config.yaml, and there is no champion to compare with."
-        )
+        out.print("Nothing was asked: config.yaml has no thresholds, and there is no comparison.", soft_wrap=True)
     _show_champion(verdict.champion)
     if verdict.passed:
         out.print(f"[bold green]Passed:[/] {verdict.candidate.version} may go on", highlight=False)

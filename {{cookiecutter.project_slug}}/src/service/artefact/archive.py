@@ -13,6 +13,7 @@ from service.artefact.store import MANIFEST, VERSION
 from service.errors import ArtefactError, Fault
 
 MOST_MANIFEST_BYTES = 2**22
+PIECE = 2**20
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 
 
@@ -51,7 +52,7 @@ def read_archive(file: Path, project: str) -> tuple[Manifest, Mapping[str, bytes
             manifest, contents = _read(archive, file.name)
     except OSError as error:
         raise ArtefactError(Fault(f"cannot be read: {error.strerror or error}", str(file))) from None
-    except (tarfile.TarError, ValueError, EOFError) as error:
+    except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError) as error:
         message, advice = f"is no archive of a model: {error}", "make one by 'make export-model'"
         raise ArtefactError(Fault(message, str(file), advice=advice)) from None
     if manifest.project != project:
@@ -87,12 +88,12 @@ def _read(archive: tarfile.TarFile, file: str) -> tuple[Manifest, Mapping[str, b
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo, most: int, file: str) -> bytes:
     if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or entry.issparse():
         raise ArtefactError(Fault(f"{_shown(entry.name)} is no regular file", file))
-    if entry.size > most:
-        raise ArtefactError(
-            Fault(f"{_shown(entry.name)} has {entry.size:,} bytes, at most {most:,} belong there", file)
-        )
+    if not 0 <= entry.size <= most:
+        message = f"{_shown(entry.name)} has {entry.size:,} bytes, at most {most:,} belong there"
+        raise ArtefactError(Fault(message, file))
     opened = archive.extractfile(entry)
-    return opened.read() if opened else b""
+    # Some at a time: a manifest may lie about what there is, and a single read would make room for all of it first.
+    return b"".join(iter(lambda: opened.read(PIECE), b"")) if opened else b""
 
 
 def _shown(name: str) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 from service.conformance.context import Context
 from service.errors import Fault
+from service.evaluation import METRICS, METRICS_OF
 from service.features.loading import FEATURES_FILE
 from service.features.loading import check_features as read_features
+from service.gate.judging import unknown_metrics
 from service.settings import load_settings
 from service.training.hooks import LOADER_FILE, TRAIN_FILE, load_hooks
 from service.yaml_file import read_yaml
@@ -26,6 +28,12 @@ def check_features(context: Context) -> Iterator[Fault]:
     context.draft = read_features(context.features, settings.id_name)
     context.task = context.draft.task
     yield from ()
+
+
+def check_gate(context: Context) -> Iterator[Fault]:
+    """Look up the metrics that `gate` names: after a long training would be late to learn of a misspelt one."""
+    known = METRICS_OF[context.task] if context.task else tuple(METRICS)
+    yield from unknown_metrics(context.settings, known)
 
 
 def check_hooks(context: Context) -> Iterator[Fault]:

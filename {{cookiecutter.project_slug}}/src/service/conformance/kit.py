@@ -9,7 +9,7 @@ from typing import Literal
 from service.conformance.answers import check_answers, check_naming
 from service.conformance.context import Context
 from service.conformance.edges import check_edge_answers, check_edges
-from service.conformance.files import check_config, check_features, check_hooks
+from service.conformance.files import check_config, check_features, check_gate, check_hooks
 from service.conformance.frame import check_frame_rules, check_load, check_split, check_target
 from service.conformance.modelling import check_alone, check_reading, check_storing, check_train
 from service.conformance.places import located
@@ -42,6 +42,7 @@ class Result:
 CHECKS = (
     Check("config", "config.yaml can be used", check_config),
     Check("features", "features.yaml can be used", check_features, ("config",)),
+    Check("gate", "config.yaml's gate names metrics that there are", check_gate, ("features",)),
     Check("hooks", "The hooks are there and take what they are given", check_hooks, ("config",)),
     Check("load", "DataLoader returns a frame, of no more rows than asked for", check_load, ("hooks",)),
     Check("frame", "The frame keeps the rules of features.yaml", check_frame_rules, ("features", "load")),

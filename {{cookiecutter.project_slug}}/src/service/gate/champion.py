@@ -8,8 +8,7 @@ from tempfile import TemporaryDirectory
 from service.artefact.archive import read_archive
 from service.artefact.manifest import Manifest
 from service.artefact.store import ArtefactStore
-from service.errors import Fault, FrameError, ServiceError, listed
-from service.features.frame_schema import check_frame
+from service.errors import ServiceError, listed
 from service.gate.documents import Champion, ModelIdentity
 from service.gate.held_out import HeldOut
 from service.inference.predictor import PythonPredictor
@@ -78,13 +77,6 @@ def _require_same_question(champion: ServedModel, candidate: ServedModel, rows: 
     for feature in theirs.spec.features:
         if types.get(feature.name, feature.type) != feature.type:
             raise NotComparable(f"Its {feature.name!r} is {feature.type}, the candidate's is {types[feature.name]}.")
-    dropped = tuple(feature for feature in theirs.spec.features if feature.name not in types)
-    try:
-        # Nothing else has looked at the columns that the candidate does without.
-        check_frame(rows.frame, theirs.spec.model_copy(update={"features": dropped}), None)
-    except FrameError as error:
-        message = "Columns that the candidate does without are not as it needs them: "
-        raise NotComparable(message + " ".join(str(_without_file(fault)) for fault in error.faults)) from None
 
 
 def _notes(champion: ServedModel, candidate: Manifest) -> Iterator[str]:
@@ -100,7 +92,3 @@ def _notes(champion: ServedModel, candidate: Manifest) -> Iterator[str]:
 
 def _uses_hooks(served: ServedModel) -> bool:
     return isinstance(served.predictor, PythonPredictor) or ".joblib" in served.manifest.engine.serves
-
-
-def _without_file(fault: Fault) -> Fault:
-    return Fault(fault.message)

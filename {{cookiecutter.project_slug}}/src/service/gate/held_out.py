@@ -11,7 +11,6 @@ from service.artefact.manifest import Manifest
 from service.artefact.schema import ModelSchema
 from service.errors import ArtefactError, Fault, GateError
 from service.evaluation import Scores, classification_scores, regression_scores
-from service.features.columns import Columns
 from service.features.frame_columns import request_columns
 from service.features.frame_schema import check_frame
 from service.features.layout import FrameLayout
@@ -37,22 +36,13 @@ class HeldOut:
     classes: tuple[str, ...]
     """Empty for regression."""
 
-    def columns(self, schema: ModelSchema) -> Columns:
-        """The rows as requests to a model would carry them.
-
-        Raises:
-            Exception: what pandas raises where a value cannot be what the model takes.
-        """
-        frame = FrameLayout.from_json(schema.layout).from_frame(self.frame)
-        return request_columns(frame, schema.spec)
-
     def scores(self, served: ServedModel) -> Scores:
         """What a model of the same classes is worth on these rows, by the engine that it is served by.
 
         Raises:
-            Exception: whatever the model raises.
+            Exception: whatever the model raises, or pandas, where a value cannot be what the model takes.
         """
-        predictions = _predicted(served, self.columns(served.schema))
+        predictions = self._predicted(served)
         if not self.classes:
             return regression_scores(self.truth, np.asarray(predictions.values, dtype=np.float64))
         position = {name: index for index, name in enumerate(self.classes)}
@@ -61,6 +51,19 @@ class HeldOut:
         if probabilities is not None:
             probabilities = probabilities[:, [served.schema.classes.index(name) for name in self.classes]]
         return classification_scores(self.truth, answers, probabilities)
+
+    def _predicted(self, served: ServedModel) -> Predictions:
+        """The answers to the rows as requests would carry them, some at a time."""
+        layout, spec = FrameLayout.from_json(served.schema.layout), served.schema.spec
+        values: list[str | float] = []
+        matrices = []
+        for start in range(0, len(self.frame), PIECE):
+            piece = layout.from_frame(self.frame.iloc[start : start + PIECE])
+            predictions = served.predictor.predict(request_columns(piece, spec))
+            values += predictions.values
+            if predictions.probabilities is not None:
+                matrices.append(predictions.probabilities)
+        return Predictions(values, np.concatenate(matrices) if matrices else None)
 
 
 def load_held_out(
@@ -92,18 +95,6 @@ def _truth(target: "pd.Series[Any]", schema: ModelSchema, manifest: Manifest) ->
         raise ArtefactError(Fault(message, manifest.version, advice="train again"))
     position = {value: index for index, value in enumerate(schema.target.values)}
     return np.asarray([position[value] for value in target.tolist()], dtype=np.intp)
-
-
-def _predicted(served: ServedModel, columns: Columns) -> Predictions:
-    rows = len(next(iter(columns.values())))
-    values: list[str | float] = []
-    matrices = []
-    for start in range(0, rows, PIECE):
-        piece = served.predictor.predict({name: column[start : start + PIECE] for name, column in columns.items()})
-        values += piece.values
-        if piece.probabilities is not None:
-            matrices.append(piece.probabilities)
-    return Predictions(values, np.concatenate(matrices) if matrices else None)
 
 
 def _other_data(manifest: Manifest, rows: int) -> Fault:

@@ -1,7 +1,7 @@
 """`service gate`: the evaluation held against the settings."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 
 from service.artefact.store import ArtefactStore
@@ -34,7 +34,7 @@ def gate(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime
     if comparison.candidate.model.version != current:
         message = f"is of {comparison.candidate.model.version}, but the current model is {current}"
         raise GateError(Fault(message, str(EVALUATION), advice="run 'make evaluate'"))
-    faults = list(_unknown_metrics(settings, comparison))
+    faults = list(unknown_metrics(settings, comparison.candidate.metrics))
     if faults:
         raise ConfigError(*faults)
     verdict = judge(comparison, settings.gate, clock())
@@ -59,18 +59,18 @@ def judge(comparison: Comparison, gate: GateSettings, now: datetime) -> Verdict:
     )
 
 
-def _unknown_metrics(settings: Settings, comparison: Comparison) -> Iterator[Fault]:
-    """One fault for each name in `gate` that is no metric of this model."""
+def unknown_metrics(settings: Settings, known: Collection[str]) -> Iterator[Fault]:
+    """One fault for each name in `gate` that is none of the metrics which are known."""
     document = read_yaml(settings.root / CONFIG_FILE, CONFIG_FILE)
-    places = {("gate", "thresholds", name): name for name in settings.gate.thresholds}
+    named: list[tuple[tuple[str, ...], str]] = [
+        (("gate", "thresholds", name), name) for name in settings.gate.thresholds
+    ]
     if settings.gate.metric is not None:
-        places["gate", "metric", ""] = settings.gate.metric
-    for place, name in places.items():
-        if name not in comparison.candidate.metrics:
-            known = listed(comparison.candidate.metrics)
-            advice = did_you_mean(name, comparison.candidate.metrics)
-            message = f"{'.'.join(filter(None, place[:2]))} names {name!r}; this model was evaluated by {known}"
-            yield Fault(message, CONFIG_FILE, document.line(place), advice)
+        named.append((("gate", "metric"), settings.gate.metric))
+    for place, name in named:
+        if name not in known:
+            message = f"{place[0]}.{place[1]} names {name!r}; this model is evaluated by {listed(known)}"
+            yield Fault(message, CONFIG_FILE, document.line(place), did_you_mean(name, known))
 
 
 def _thresholds(comparison: Comparison, gate: GateSettings) -> Iterator[Check]:

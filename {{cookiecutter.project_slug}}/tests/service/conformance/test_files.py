@@ -110,3 +110,11 @@ def test_a_hook_may_be_written_in_a_module_beside(project: "Project") -> None:
     check, said = project.first_failure()
     assert check == "fit"
     assert said.startswith("src/model/words.py:2: Preprocessor.transform returned nothing (end it with 'return'")
+
+
+def test_a_gate_that_asks_for_a_metric_that_there_is_not(project: "Project") -> None:
+    project.config(("name: houses", "name: houses\ngate: {thresholds: {rmse: 2, accuracy: 0.9}}"))
+    check, said = project.first_failure()
+    assert check == "gate"
+    assert "config.yaml:2: gate.thresholds names 'rmse'; this model is evaluated by accuracy, balanced_accuracy" in said
+    assert "'accuracy'" not in said
