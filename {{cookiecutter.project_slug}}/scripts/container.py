@@ -3,17 +3,13 @@
 import json
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from service.artefact.reading import read_artefact
-from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
-from service.features.examples import example_row
-from service.settings import Settings
 
 RIGHTS = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 START_SECONDS = 60
@@ -33,14 +29,12 @@ def container(image: str) -> Iterator[str]:
         _docker("rm", "--force", "--volumes", name)
 
 
-def report_of(settings: Settings, name: str) -> dict[str, Any]:
+def report_of(name: str, requests: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What `inside.py` finds once the container is ready, how long that took, and how it ended when told to."""
     seconds = _seconds_until_ready(name)
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
-    request = example_row(read_artefact(folder, settings.name).schema.spec)
     # Spoken to from inside: the Docker that runs it may be that of another machine.
     source = INSIDE.read_text(encoding="utf-8")
-    said = _docker("exec", "--interactive", f"--env=REQUEST={json.dumps(request)}", name, "python", "-", stdin=source)
+    said = _docker("exec", "--interactive", name, "python", "-c", source, stdin=json.dumps(requests))
     _docker("stop", f"--time={STOP_SECONDS}", name)
     exit_code = int(_docker("inspect", "--format={{.State.ExitCode}}", name))
     return {**json.loads(said), "seconds": seconds, "exit_code": exit_code}

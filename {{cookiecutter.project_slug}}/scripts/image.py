@@ -6,8 +6,8 @@ Usage: python -m scripts.image build [OPTION OF docker build ...]
 
 `build` makes the runtime image, unless it is there already, and the production image on top of it, and writes what it
 made to build/image.json. `check` starts that image as production would, without any right and with a file system that
-cannot be written, predicts, and stops it. pip.conf and uv.toml are handed to the build where PIP_CONFIG_FILE and
-UV_CONFIG_FILE name them, and are in no image.
+cannot be written, predicts the golden rows, and stops it. pip.conf and uv.toml are handed to the build where
+PIP_CONFIG_FILE and UV_CONFIG_FILE name them, and are in no image.
 """
 
 import hashlib
@@ -21,11 +21,13 @@ from typing import Any
 
 from scripts.built import read_built, write_built
 from scripts.container import container, report_of
+from scripts.golden import golden_faults
 from scripts.lock import Lock, read_lock
 from service.artefact.manifest import Manifest
-from service.artefact.reading import read_manifest
+from service.artefact.reading import read_artefact, read_manifest
 from service.artefact.store import ArtefactStore
 from service.errors import Fault, ServiceError
+from service.features.examples import example_row
 from service.settings import Settings, load_settings
 from service.terminal import faults_shown, out
 from service.training.origin import git_commit
@@ -107,8 +109,12 @@ def check(settings: Settings, built: dict[str, Any]) -> None:
     """
     image, found = built["image"], _inspect(built["id"])
     size = found["Size"] / MEGABYTE
-    with container(image) as name:
-        report = report_of(settings, name)
+    folder = ArtefactStore(settings.model_directory).path(built["model_version"])
+    artefact = read_artefact(folder, settings.name)
+    requests = [example_row(artefact.schema.spec), *(row.request for row in artefact.golden)]
+    with container(built["id"]) as name:
+        report = report_of(name, requests)
+    example, *answers = report["answers"]
     labels = found["Config"]["Labels"] or {}
     faults = [
         Fault(message, advice=advice)
@@ -118,16 +124,19 @@ def check(settings: Settings, built: dict[str, Any]) -> None:
             (report["uid"] != UID, f"runs as user {report['uid']}, not {UID}", None),
             (bool(report["written"]), f"can write to {', '.join(report['written'])}", None),
             (bool(report["refused"]), f"cannot write to {', '.join(report['refused'])}", None),
-            (labels.get("ml.model.version") != report["answer"]["model_version"], "answers with another model", None),
+            ("prediction" not in example, f"does not predict the example of features.yaml: {example}", None),
+            (labels.get("ml.model.version") != example.get("model_version"), "answers with another model", None),
             (report["exit_code"] != 0, f"ended with exit code {report['exit_code']} when told to stop", None),
         )
         if is_wrong
     ]  # fmt: skip
+    faults += golden_faults(artefact, answers)
     if faults:
         raise ServiceError(*faults)
     out.print(
         f"[bold green]Checked[/] {image}: {size:.0f} MB, ready after {report['seconds']:.1f} s, predicts "
-        f"{report['answer']['prediction']!r}, user {UID}, writes to {', '.join(report['writable'])} alone",
+        f"{example['prediction']!r}, answers {len(answers)} golden rows as in training, "
+        f"user {UID}, writes to {', '.join(report['writable'])} alone",
         highlight=False,
         soft_wrap=True,
     )

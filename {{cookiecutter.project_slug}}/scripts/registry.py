@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ from service.terminal import faults_shown, out
 
 UNCLEAN = re.compile(r"-(dirty|nocommit)$")
 NOT_THERE = re.compile(r"no such manifest|manifest unknown|name unknown|not found", re.IGNORECASE)
-HOST = re.compile(r"(localhost|[^/]*[.:][^/]*)/")
+HOST = re.compile(r"((localhost|[^/:]*\.[^/:]*|[^/:]+(?=:))(?::\d+)?)/")
+"""What an image's name begins with where it is not Docker Hub's: the registry, and in it its host."""
 KEPT = ("cli-plugins", "contexts", "buildx")
 """What a folder of Docker's configuration has beside config.json, which has the passwords."""
 LOGINS = ("auths", "credsStore", "credHelpers")
@@ -115,10 +117,18 @@ def _found(image: str, variables: dict[str, str]) -> Entry | None:
 
 
 def _is_insecure(image: str, variables: dict[str, str]) -> bool:
-    """Whether Docker was told to do without TLS for this registry. Asking is the command's business, not Docker's."""
+    """Whether Docker does without TLS for this registry, which `docker manifest` has to be told once more."""
     host = HOST.match(image)
-    known = json.loads(_docker(["info", "--format={{json .RegistryConfig.IndexConfigs}}"], variables)) or {}
-    return host is not None and not known.get(host[1], {"Secure": True})["Secure"]
+    if host is None:
+        return False
+    known = json.loads(_docker(["info", "--format={{json .RegistryConfig}}"], variables))
+    if not known["IndexConfigs"].get(host[1], {"Secure": True})["Secure"]:
+        return True
+    try:
+        address = ip_address("127.0.0.1" if host[2] == "localhost" else host[2])
+    except ValueError:
+        return False
+    return any(address in ip_network(network) for network in known["InsecureRegistryCIDRs"])
 
 
 def _docker(arguments: list[str], variables: dict[str, str], stdin: str = "", shown: bool = False) -> str:

@@ -2,9 +2,10 @@
 
 import io
 import json
+import math
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,9 @@ from service.errors import ArtefactError, Fault
 
 MODEL, PREPROCESSOR, SCHEMA, GOLDEN = "model.joblib", "preprocessor.joblib", "schema.json", "golden.json"
 
+TOLERANCE = 1e-6
+"""Relative; another machine's linear algebra may differ in the last digits, another model does by far more."""
+
 
 @dataclass(frozen=True)
 class GoldenRow:
@@ -27,6 +31,17 @@ class GoldenRow:
     request: dict[str, Any]
     prediction: str | float
     probabilities: list[float] | None
+
+    def agrees(self, prediction: str | float, probabilities: Sequence[float] | None) -> bool:
+        """Whether an answer is the one that was given in training, but for the last digits."""
+        if isinstance(self.prediction, str) or isinstance(prediction, str):
+            is_same = prediction == self.prediction
+        else:
+            is_same = math.isclose(prediction, self.prediction, rel_tol=TOLERANCE, abs_tol=1e-9)
+        if self.probabilities is None or probabilities is None:
+            return is_same and self.probabilities is None and probabilities is None
+        pairs = zip(self.probabilities, probabilities, strict=True)
+        return is_same and all(math.isclose(before, now, abs_tol=TOLERANCE) for before, now in pairs)
 
 
 @dataclass(frozen=True)

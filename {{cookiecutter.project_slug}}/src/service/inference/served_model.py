@@ -1,7 +1,6 @@
 """A model version, ready to answer: validated, replayed and warmed up before anything is swapped in."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +19,10 @@ from service.features.columns import Columns
 from service.features.feedback import build_feedback_model
 from service.features.request import build_request_model
 from service.inference.engine.compiled import CompiledPredictor, PythonStages
-from service.inference.predictor import Predictions, Predictor, PythonPredictor
+from service.inference.predictor import Predictor, PythonPredictor
 from service.inference.problems import Problem, invalid_request
 
 logger = logging.getLogger(__name__)
-TOLERANCE = 1e-6
-"""Relative; another machine's linear algebra may differ in the last digits, another model does by far more."""
 
 EXTRAS = {"onnxruntime": "onnx", "lightgbm": "model", "xgboost": "model"}
 """The extra of this project that brings a library of the compiled engines."""
@@ -147,7 +144,12 @@ def replay(served: ServedModel, golden: Sequence[GoldenRow]) -> None:
     except Exception as error:
         message = f"the golden rows cannot be answered: {type(error).__name__}: {error}"
         raise ArtefactError(Fault(message, file=version, advice=advice)) from error
-    differing = [index for index, row in enumerate(golden) if not _agrees(row, predictions, index)]
+    probabilities = None if predictions.probabilities is None else predictions.probabilities.tolist()
+    differing = [
+        index
+        for index, row in enumerate(golden)
+        if not row.agrees(predictions.values[index], None if probabilities is None else probabilities[index])
+    ]
     if differing:
         message = f"{len(differing)} of {len(golden)} golden rows are answered otherwise than in training"
         raise ArtefactError(Fault(message, file=version, advice=advice))
@@ -161,18 +163,6 @@ def _median_seconds(served: ServedModel, golden: Sequence[GoldenRow], calls: int
         served.predictor.predict(columns)
         seconds.append(perf_counter() - start)
     return median(seconds)
-
-
-def _agrees(row: GoldenRow, predictions: Predictions, index: int) -> bool:
-    value = predictions.values[index]
-    if isinstance(row.prediction, str) or isinstance(value, str):
-        same = value == row.prediction
-    else:
-        same = math.isclose(value, row.prediction, rel_tol=TOLERANCE, abs_tol=1e-9)
-    if row.probabilities is None or predictions.probabilities is None:
-        return same and row.probabilities is None and predictions.probabilities is None
-    pairs = zip(row.probabilities, predictions.probabilities[index].tolist(), strict=True)
-    return same and all(math.isclose(before, now, abs_tol=TOLERANCE) for before, now in pairs)
 
 
 def _predictor(artefact: Artefact) -> Predictor:
