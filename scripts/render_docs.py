@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -25,7 +25,7 @@ TEMPLATE = Path(__file__).resolve().parents[1]
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}"
 FILES = (
     TEMPLATE / "docs/contract.md",
-    *(TREE / "docs" / name for name in ("features.md", "configuration.md", "training.md")),
+    *(TREE / "docs" / name for name in ("features.md", "configuration.md", "training.md", "gate.md")),
 )
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SIMPLE = {
@@ -55,6 +55,7 @@ def main() -> None:
 def render(text: str) -> str:
     """The text with every generated block as the code has it now."""
     tables = {"features": features_tables, "config": config_tables, "checks": checks_table}
+    tables |= {"evaluation": lambda: document_table("Comparison"), "verdict": lambda: document_table("Verdict")}
     return BLOCK.sub(lambda block: f"{block[1]}\n{tables[block[2]]()}\n{block[3]}", text)
 
 
@@ -140,6 +141,27 @@ def checks_table() -> str:
     from service.conformance.kit import CHECKS
 
     return table(("check", "what holds where it passes"), [[f"`{check.name}`", text(check.title)] for check in CHECKS])
+
+
+def document_table(name: str) -> str:
+    """The keys of a file that the gate writes."""
+    sys.path.insert(0, str(TREE / "src"))
+    from service.gate import documents
+
+    return table(("key", "value", "meaning"), document_rows(getattr(documents, name)))
+
+
+def document_rows(document: type[BaseModel], path: str = "") -> Iterator[list[str]]:
+    """A row for each key, with those of an object right below it."""
+    for key, field in document.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        is_list = get_origin(field.annotation) is tuple
+        words = ("list of objects" if is_list else "object") if inner else value_words(document, key)
+        null = " or null" if type(None) in kinds else ""
+        yield [f"`{path}{key}`", words + null, meaning(document, key)]
+        if inner:
+            yield from document_rows(inner, f"{path}{key}{'[]' if is_list else ''}.")
 
 
 def settings_table(section: type[BaseModel], prefix: str | None, skip: Iterable[str] = ()) -> str:
