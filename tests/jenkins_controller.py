@@ -37,7 +37,8 @@ class Build(NamedTuple):
     @property
     def targets(self) -> list[str]:
         """The targets of `make` that were executed."""
-        return [step["script"].split("make ")[1] for step in self.record["executed"]]
+        scripts = (step["script"].partition("make ") for step in self.record["executed"])
+        return [target for _, make, target in scripts if make]
 
     def archived(self, name: str) -> Any:
         """A JSON file that was archived."""

@@ -29,6 +29,7 @@ MISTAKES = (
     ("sh 'make lint'", 'sh "make ${params.COMMIT}"', "sh has to be given a constant"),
     ("fetch(params.COMMIT)", "fetch(params.COMIT)", "there is no parameter 'COMIT'"),
     ("currentBuild.description =", "currentBuild.subject =", "unknown 'currentBuild.subject'"),
+    ("checkout(scm)", "checkout(scm.branches)", "unknown 'scm.branches'"),
     ("{ cleanWs() }", "{ def a = 1 }", "no step: what is none belongs into script"),
     ("stage('Lint') {", "stage('Set up') {", "there are two stages 'Set up'"),
     ("pipeline {", "pipeline {{", ""),

@@ -44,7 +44,7 @@ class Rules {
     /** What is no step, but given to one; `|` separates the forms of what has several. */
     static final SYMBOLS = [
         file: 'credentialsId! variable!', lastSuccessful: '', logRotator: 'numToKeepStr artifactNumToKeepStr daysToKeepStr',
-        scmGit: 'branches! extensions userRemoteConfigs!', specific: 'buildNumber!',
+        specific: 'buildNumber!',
         string: 'credentialsId! variable!|name! value!',
         usernamePassword: 'credentialsId! passwordVariable! usernameVariable!',
     ]
@@ -53,11 +53,11 @@ class Rules {
     static final MAPS = [
         publishHTML: ['allowMissing', 'alwaysLinkToLastBuild', 'includes', 'keepAll', 'reportDir', 'reportFiles',
                       'reportName', 'reportTitles'],
-        recordCoverage: ['parser', 'pattern'], scmGit: ['name'],
+        recordCoverage: ['parser', 'pattern'],
     ]
     static final TAKE_A_MAP = ['publishHTML']
     static final GLOBALS = [
-        params: null, env: null, docker: ['image'], scm: ['branches', 'extensions', 'userRemoteConfigs'],
+        params: null, env: null, docker: ['image'], scm: [],
         currentBuild: ['currentResult', 'description', 'displayName', 'getBuildCauses', 'keepLog'],
     ]
     static final METHODS = ['collect', 'contains', 'getBuildCauses', 'image', 'inside', 'join', 'trim']
@@ -296,7 +296,7 @@ class Code extends CodeVisitorSupport {
     void visitPropertyExpression(PropertyExpression property) {
         String object = property.objectExpression.text, name = property.propertyAsString
         if (object == 'params' && !(name in rules.parameters)) rules.refuse(property, "there is no parameter '$name'")
-        if (Rules.GLOBALS[object] && !(name in Rules.GLOBALS[object])) rules.refuse(property, "unknown '$object.$name'")
+        if (Rules.GLOBALS[object] != null && !(name in Rules.GLOBALS[object])) rules.refuse(property, "unknown '$object.$name'")
         super.visitPropertyExpression(property)
     }
 

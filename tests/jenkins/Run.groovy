@@ -46,6 +46,9 @@ class Env {
     void setProperty(String name, Object value) { runner.globals[name] = value as String }
 }
 
+/** Where the code comes from. It can be handed to `checkout`, and the sandbox lets no script look into it. */
+class Scm { }
+
 class CurrentBuild {
     final Runner runner
     boolean keepLog
@@ -93,8 +96,7 @@ class Runner {
             setVariable('env', new Env(this))
             setVariable('params', record.parameters)
             setVariable('currentBuild', build)
-            setVariable('scm', [branches: [[name: "*/$request.branch".toString()]], extensions: [],
-                                userRemoteConfigs: [[url: request.remote]]])
+            setVariable('scm', new Scm())
             setVariable('docker', [image: { name -> [inside: { options, body -> inside(name, options, body) }] }])
             ['any', 'none'].each { setVariable(it, it) }
         }
@@ -297,12 +299,10 @@ class Runner {
     }
 
     private Map checkout(Map given) {
-        String url = given.scm.userRemoteConfigs[0].url, wanted = given.scm.branches[0].name
-        if (wanted.startsWith('-')) throw new Failed("no commit: $wanted")
         git('init', '--quiet')
-        git('fetch', '--quiet', '--force', url, '+refs/heads/*:refs/remotes/origin/*')
-        git('checkout', '--quiet', '--force', '--detach', wanted.replaceFirst(/^\*\//, 'origin/'))
-        [GIT_COMMIT: git('rev-parse', 'HEAD'), GIT_URL: url]
+        git('fetch', '--quiet', '--force', request.remote, '+refs/heads/*:refs/remotes/origin/*')
+        git('checkout', '--quiet', '--force', '--detach', "origin/$request.branch")
+        [GIT_COMMIT: git('rev-parse', 'HEAD'), GIT_URL: request.remote]
     }
 
     private String git(String... words) {
