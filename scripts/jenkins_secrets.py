@@ -62,7 +62,9 @@ def configuration(chosen: Mapping[str, str]) -> list[Path]:
 
 def needed(files: list[Path]) -> list[str]:
     """The names of the secrets that files refer to, in their order."""
-    return list(dict.fromkeys(name for path in files for name in REFERENCE.findall(path.read_text(encoding="utf-8"))))
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    said = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    return list(dict.fromkeys(REFERENCE.findall(said)))
 
 
 def what(name: str) -> str:

@@ -32,8 +32,8 @@ BUILD = TEMPLATE / "build/jenkins"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 ENVIRONMENTS = ("staging", "production")
 """What a project has that names none."""
-RELEASE_LENGTH = 45
-"""Longest name that the chart gives its Service."""
+SERVICE_LENGTH = 45
+"""Longest name that the chart gives its Service, of which a longer one is the beginning."""
 
 
 class Faults(Exception):
@@ -51,15 +51,16 @@ class Project:
     retrain: str
     retrain_on_drift: bool
     environments: tuple[str, ...]
+    services: tuple[str, ...]
+    """What Prometheus calls it in Kubernetes, in any environment."""
 
     def entry(self) -> dict[str, Any]:
         """Its `project` of Job Builder; braces are Job Builder's own, and doubled where they are meant."""
-        release = self.name[:RELEASE_LENGTH].rstrip("-")
         triggers: list[dict[str, Any]] = []
         if self.retrain:
             triggers.append({"retrain-by-cron": {"cron": _plain(self.retrain)}})
         if self.retrain_on_drift:
-            triggers.append({"retrain-on-drift": {"slug": self.name, "release": release}})
+            triggers.append({"retrain-on-drift": {"slug": self.name, "services": "|".join(self.services)}})
         return {
             "project": {
                 "name": self.name,
@@ -101,6 +102,11 @@ def _plain(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+def _service(release: str, chart: str) -> str:
+    # As the chart names it, in helm/templates/_names.tpl.
+    return (release if chart in release else f"{release}-{chart}")[:SERVICE_LENGTH].removesuffix("-")
+
+
 def _is_ssh(repository: str) -> bool:
     return repository.startswith("ssh://") or bool(re.match(r"[\w.-]+@[\w.-]+:", repository))
 
@@ -123,14 +129,20 @@ def read_project(folder: Path) -> Project:
     pipelines = config.get("pipelines") or {} if isinstance(config, dict) else {}
     if not isinstance(pipelines, dict):
         raise Faults(f"{path}: pipelines: has to have settings of its own, such as repository")
+    name = str(config.get("name") or "")
+    environments = pipelines.get("environments") or dict.fromkeys(ENVIRONMENTS)
+    if not isinstance(environments, dict):
+        raise Faults(f"{path}: pipelines.environments: has to name environments, each with settings of its own")
+    releases = [str((values or {}).get("release") or name) for values in environments.values()]
     project = Project(
-        name=str(config.get("name") or ""),
+        name=name,
         description=str(config.get("description") or ""),
         repository=str(pipelines.get("repository") or ""),
         branch=str(pipelines.get("branch") or "main"),
         retrain=str(pipelines.get("retrain") or "").strip(),
         retrain_on_drift=pipelines.get("retrain_on_drift") is True,
-        environments=tuple(pipelines.get("environments") or ENVIRONMENTS),
+        environments=tuple(map(str, environments)),
+        services=tuple(dict.fromkeys(_service(release, name) for release in releases)),
     )
     if faults := _faults(project):
         raise Faults(*(f"{path}: {fault}" for fault in faults))
