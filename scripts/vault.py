@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization as keys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "ansible/vault.example.yml"
-ENTRY = re.compile(r"^(vault_\w+): <([^>]+)>$", re.MULTILINE)
+ENTRY = re.compile(r"^(vault_\w+): \"?<([^>]+)>\"?$", re.MULTILINE)
 PUBLIC_OF = "public key of "
 
 
