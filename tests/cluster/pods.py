@@ -33,11 +33,12 @@ class Namespace:
             Failure: it does not get ready in time. What served before does so still.
         """
         pod, deadline = api(documents), monotonic() + seconds
-        tried = self._start(pod, documents)
-        try:
-            _wait(tried, pod, deadline)
-        finally:
-            _remove(tried)
+        if self.serves():
+            tried = self._start(pod, documents)
+            try:
+                _wait(tried, pod, deadline)
+            finally:
+                _remove(tried)
         self.stop()
         port = f"--publish=127.0.0.1:{self.port}:{container_port(pod, 'http')}"
         claims = [
@@ -64,9 +65,13 @@ class Namespace:
         finally:
             _remove(container)
 
+    def serves(self) -> bool:
+        """Whether anything does."""
+        return bool(_docker("ps", "--quiet", f"--filter=name=^{self.serving}$"))
+
     def stop(self) -> None:
         """End what serves, if anything does, with the time to finish its requests."""
-        if _docker("ps", "--quiet", f"--filter=name=^{self.serving}$"):
+        if self.serves():
             _docker("stop", "--time=60", self.serving)
         if _docker("ps", "--all", "--quiet", f"--filter=name=^{self.serving}$"):
             _remove(self.serving)

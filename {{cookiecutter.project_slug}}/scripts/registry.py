@@ -51,12 +51,15 @@ def push(root: Path, allow_unclean: bool, environ: Mapping[str, str]) -> dict[st
         environ: with REGISTRY_USER and REGISTRY_PASSWORD, or neither.
 
     Raises:
-        ServiceError: the tag is another image's already, the image was built from files that are not committed, or
-            Docker or the registry fail.
+        ServiceError: the image's name has no registry, its tag is another image's already, it was built from files that
+            are not committed, or Docker or the registry fail.
     """
     built = read_built(root)
     image = built["image"]
     repository = image.rpartition(":")[0]
+    if "/" not in repository:
+        advice = "set image.registry in config.yaml, and make image again"
+        raise ServiceError(Fault(f"{image} names no registry to push to", advice=advice))
     if UNCLEAN.search(image) and not allow_unclean:
         message = f"{image} was built from files that no commit has"
         raise ServiceError(Fault(message, advice="commit, make image again; or make push ARGS=--allow-unclean"))

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -44,7 +45,8 @@ def scan(root: Path, command: str) -> None:
         raise ServiceError(Fault(f"{words[0]} ended with exit code {exit_code} and no {RESULT}", advice="see above"))
     found = _vulnerabilities(result)
     if found:
-        out.print(_table(found))
+        # Pipelines have no terminal, whose width would cut it.
+        Console(width=None if out.is_terminal else 200).print(_table(found))
     if exit_code:
         message = f"{words[0]} ended with exit code {exit_code}: {len(found)} vulnerabilities that can be mended"
         advice = "a newer base or 'make lock' with newer libraries mends most of them"
