@@ -113,7 +113,7 @@ def main() -> None:
         print(f"Wrote to jenkins/secrets/controller: {', '.join(made) or 'nothing new'}")
     lacking = missing(names, folder)
     for name in lacking:
-        print(f"  {'run make jenkins-secrets' if MADE.fullmatch(name) else what(name)}: {name}", file=sys.stderr)
+        print(f"  {name}: {'run make jenkins-secrets' if MADE.fullmatch(name) else what(name)}", file=sys.stderr)
     if lacking and "--check" in sys.argv:
         sys.exit("jenkins: these files are missing in jenkins/secrets/controller, or are empty")
     if lacking:

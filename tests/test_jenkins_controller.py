@@ -16,7 +16,7 @@ from jsonschema import Draft7Validator
 import jenkins_secrets
 from bake import TEMPLATE
 from conftest import run
-from test_compose import needs_compose
+from test_compose import needs, needs_compose
 
 pytestmark = pytest.mark.t1
 
@@ -312,6 +312,20 @@ def test_a_dockerfile_is_clean_under_hadolint(image: str) -> None:
     assert "HEALTHCHECK" in text
 
 
+def test_the_options_of_java_are_what_they_should_be_once_the_image_has_split_them() -> None:
+    """As `jenkins.sh` of the image does it: by xargs, which knows quotes."""
+    text = (JENKINS / "Dockerfile").read_text(encoding="utf-8")
+    values = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE))
+    options = values["JAVA_OPTS"].replace('\\"', '"').replace("${REPORTS}", values["REPORTS"])
+    done = subprocess.run(["xargs", "printf", "%s\\n"], input=options, capture_output=True, text=True, check=True)
+    given = done.stdout.splitlines()
+    assert "-Djenkins.install.runSetupWizard=false" in given
+    [policy] = [option for option in given if "CSP" in option]
+    rules = [rule.split() for rule in policy.partition("CSP=")[2].split(";")]
+    assert ["default-src", "'none'"] in rules
+    assert not any(rule[0].startswith("script") for rule in rules)
+
+
 # Secrets -----------------------------------------------------------------------------------------------------------
 
 
@@ -337,12 +351,12 @@ def test_secrets_are_made_once_and_closed_to_others(controller: Path) -> None:
 
 def test_the_controller_does_not_start_with_an_empty_secret(controller: Path) -> None:
     folder = controller / "jenkins/secrets/controller"
-    assert "run make jenkins-secrets: admin-password" in script(controller, "--check").stderr
+    assert "admin-password: run make jenkins-secrets" in script(controller, "--check").stderr
     script(controller)
     said = script(controller, "--check")
     assert said.returncode == 1
     lacking = ("registry-user", "registry-password", "git-key", "git-known-hosts")
-    assert re.findall(r": ([a-z-]+)$", said.stderr, re.MULTILINE) == ["git-known-hosts", *lacking[:3]]
+    assert re.findall(r"^  ([a-z-]+): ", said.stderr, re.MULTILINE) == ["git-known-hosts", *lacking[:3]]
     for name in lacking:
         (folder / name).write_text("brought")
     assert script(controller, "--check").returncode == 0
@@ -350,14 +364,14 @@ def test_the_controller_does_not_start_with_an_empty_secret(controller: Path) ->
     assert script(controller, "--check").returncode == 1
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+@needs("ssh-keygen")
 def test_agents_by_ssh_need_a_key_and_their_host_keys(controller: Path) -> None:
     (controller / "jenkins/.env").write_text("AGENTS=ssh\n")
     script(controller)
     assert (controller / "jenkins/secrets/agent-key.pub").read_text().startswith("ssh-ed25519 ")
     said = script(controller, "--check").stderr
-    assert said.count("-host-key") == 3
-    assert "agent-key:" not in said
+    assert len(re.findall(r"^  agent-\w+-host-key: ", said, re.MULTILINE)) == 3
+    assert "  agent-key:" not in said
     (controller / "jenkins/.env").write_text("AGENTS=pigeon\n")
     assert "there is no jenkins/casc/agents/pigeon.yaml; take inbound or ssh" in script(controller).stderr
 
