@@ -121,19 +121,20 @@ def test_a_manifest_that_names_other_places_is_not_believed(archive: Path, name:
         read_archive(changed(archive, change), "houses")
 
 
-def test_a_size_that_is_a_lie_takes_no_memory(archive: Path) -> None:
+@pytest.mark.parametrize(("size", "words"), [(2**60, "no archive of a model"), (-512, "belong there")])
+def test_a_size_that_is_a_lie_takes_neither_memory_nor_time(archive: Path, size: int, words: str) -> None:
     def change(entries: list[Entry]) -> list[Entry]:
         manifest = json.loads(entries[0][1])
-        manifest["files"]["model.joblib"]["size"] = 2**60
+        manifest["files"]["model.joblib"]["size"] = abs(size)
         return [entry(entries[0][0].name, json.dumps(manifest).encode()), *entries[1:]]
 
     changed(archive, change)
     content = archive.read_bytes()
     at = content.index(b"/model.joblib\0") // 512 * 512
     header = tarfile.TarInfo.frombuf(content[at : at + 512], "utf-8", "strict")
-    header.size = 2**60
+    header.size = size
     archive.write_bytes(content[:at] + header.tobuf(tarfile.GNU_FORMAT) + content[at + 512 :])
-    with pytest.raises(ArtefactError, match="no archive of a model"):
+    with pytest.raises(ArtefactError, match=words):
         read_archive(archive, "houses")
 
 
