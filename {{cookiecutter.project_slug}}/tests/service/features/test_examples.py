@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.features.examples import example_row, example_rows
@@ -17,6 +17,7 @@ from service.features.loading import check_features
 from service.features.request import build_request_model
 from service.features.spec import EARLIEST, LATEST, FeatureSpec
 from service.yaml_file import parse_yaml
+from tests.service.generating import many
 
 AWKWARD = ["a b", "x[0]", "<y>", "class", "from", "model_config", "schema", "copy", "f0", "f1", "entity_id", "__init__"]
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -74,7 +75,7 @@ def test_every_example_is_a_valid_request(spec: FeatureSpec, seed: int) -> None:
         model.model_validate_json(json.dumps(row, allow_nan=False))
 
 
-@settings(max_examples=60, deadline=None)
+@many(60)
 @given(specs(), st.integers(0, 2**32))
 def test_requests_reach_the_preprocessor_as_the_same_values_did_in_training(spec: FeatureSpec, seed: int) -> None:
     model = build_request_model(spec, id_name=None)
@@ -90,7 +91,7 @@ def test_requests_reach_the_preprocessor_as_the_same_values_did_in_training(spec
     pd.testing.assert_frame_equal(layout.from_columns(columns), layout.from_frame(frame))
 
 
-@settings(max_examples=60, deadline=None)
+@many(60)
 @given(specs())
 def test_a_written_file_says_the_same_when_it_is_read(spec: FeatureSpec) -> None:
     frame = pd.DataFrame(example_rows(spec, 3, random.Random(0))).astype(object)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -14,6 +14,7 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncode
 from service.features.layout import FrameLayout
 from service.features.spec import FeatureSpec
 from service.training.compilation.preprocessing import compile_preprocessing
+from tests.service.generating import many
 
 SPEC = FeatureSpec.model_validate(
     {
@@ -46,7 +47,7 @@ number = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 word = st.none() | st.sampled_from(["x", "y", "", "x ", "nan"]) | st.text(max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@many(60)
 @given(st.lists(st.tuples(number, number, word), min_size=1, max_size=9))
 def test_a_program_gives_the_same_bits_or_refuses_as_well(rows: list[tuple[Any, Any, Any]]) -> None:
     columns = {name: list(values) for name, values in zip("abc", zip(*rows, strict=True), strict=True)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -17,6 +17,7 @@ from service.features.spec import FeatureSpec
 from service.records.record import PredictionRecord, Record, call_start, prediction_line, records_in, row_line
 from service.records.recorder import Call, ModelRecorder, PiiHash, Recorder
 from service.settings import RecordsSettings
+from tests.service.generating import many
 
 SPEC = FeatureSpec.model_validate(
     {
@@ -163,7 +164,7 @@ def calls(draw: Any) -> tuple[dict[str, list[Any]], dict[str, Any], int]:
     return values, {name: COLUMNS[name][1](column) for name, column in values.items()}, count
 
 
-@settings(max_examples=50)
+@many(50)
 @given(calls(), st.lists(st.none() | TEXT | WHOLE, min_size=6, max_size=6), st.booleans())
 def test_the_line_of_a_call_gives_back_what_was_put_in(
     call: tuple[dict[str, list[Any]], dict[str, Any], int], ids: list[Any], has_ids: bool
@@ -188,7 +189,7 @@ def test_the_line_of_a_call_gives_back_what_was_put_in(
     assert row + 1 == count
 
 
-@settings(max_examples=50)
+@many(50)
 @given(st.dictionaries(TEXT, COLUMNS["list"][0], max_size=5), st.none() | TEXT | WHOLE, TEXT | FLOATS)
 def test_the_line_of_a_row_gives_back_what_was_put_in(inputs: dict[str, Any], entity_id: Any, prediction: Any) -> None:
     start = call_start("v1", "m1", "predict", list(inputs)) + b'"time":"now","latency_ms":1.5,'
