@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 GROOVY = Path(__file__).with_name("jenkins")
+SECONDS = 1200
 STARTED_BY = "hudson.model.Cause$UserIdCause"
 
 
@@ -60,7 +61,7 @@ class Controller:
     """Where the Jenkinsfiles are read."""
     remote: str = ""
     """What is checked out."""
-    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    credentials: dict[str, Mapping[str, str]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of every agent."""
     queue: list[dict[str, Any]] = field(default_factory=list)
@@ -128,4 +129,6 @@ def groovy(request: Path) -> subprocess.CompletedProcess[str]:
     assert java is not None
     environment = {**os.environ, "JAVA_HOME": str(Path(java).resolve().parents[1])}
     command = ["groovy", "-cp", str(GROOVY), str(GROOVY / "Run.groovy"), str(request)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS
+    )

@@ -5,13 +5,22 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jenkins_controller import faults
+import docker_daemon
+from bake import TEMPLATE
+from conftest import run
+from jenkins_controller import Build, Controller, faults
 
 pytestmark = pytest.mark.t1
 
+ENVIRONMENTS = ("staging", "production")
+OLD_KEY, KEY, PASSWORD, DATA = "key-of-yesterday", "key-of-the-service", "password-of-the-registry", "token-of-the-data"
+SETTINGS: dict[str, Any] = {"config": {"records": {"sinks": []}}, "secrets": [{"name": "my-model"}]}
+"""Of the chart, where there is no database."""
+NPM = Path(__file__).with_name("jenkins")
 PROJECT_JOBS = ("train-model", "build-image", "deploy")
 JENKINSFILES = ("Jenkinsfile", *(f"jenkins/{job}/Jenkinsfile" for job in PROJECT_JOBS))
 MISTAKES = (
@@ -61,3 +70,91 @@ def test_each_mistake_is_refused_with_its_line(baked: Callable[[str], Path], tmp
     for found, (_, _, words) in zip(faults(*files), MISTAKES, strict=True):
         assert words in found[0]
         assert re.search(r"^\d+:\d+: |@ line \d+", found[0])
+
+
+@needs("npm", "java")
+@pytest.mark.slow
+def test_npm_groovy_lint_finds_nothing(baked: Callable[[str], Path]) -> None:
+    assert "://" not in (NPM / "package-lock.json").read_text(encoding="utf-8")
+    folder = TEMPLATE / "build/npm-groovy-lint"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(NPM / name, folder / name)
+    run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"], folder)
+    lint = [str(folder / "node_modules/.bin/npm-groovy-lint"), "--noserver", "--failon", "info"]
+    run([*lint, *JENKINSFILES], baked("penguins"))
+
+
+# What the stand-in for Jenkins does, on which the rest relies
+
+SMALL = """
+pipeline {
+    agent { label 'python' }
+    options { timeout(time: 5, unit: 'SECONDS') }
+    stages {
+        stage('Leak') {
+            steps { withCredentials([string(credentialsId: 'registry', variable: 'PASSWORD')]) { sh 'echo $PASSWORD' } }
+            post { always { archiveArtifacts 'there-is-none' } }
+        }
+        stage('Wait') { steps { sh 'sleep 60' } }
+    }
+    post {
+        success { echo 'was success' }
+        unsuccessful { echo 'was unsuccessful' }
+        failure { echo 'was failure' }
+        always { echo 'was always' }
+        fixed { echo 'was fixed' }
+        aborted { echo 'was aborted' }
+    }
+}
+"""
+
+
+@needs("groovy", "java")
+def test_secrets_are_masked_and_noticed_timeouts_hold_and_what_follows_depends_on_the_result(tmp_path: Path) -> None:
+    controller = Controller(
+        tmp_path / "home",
+        tmp_path,
+        credentials={"registry": {"kind": "string", "secret": PASSWORD}},
+        environment={"PATH": os.environ["PATH"]},
+    )
+
+    def result(text: str) -> Build:
+        (tmp_path / "Jenkinsfile").write_text(text, encoding="utf-8")
+        return controller.run("small", "Jenkinsfile")
+
+    leaking = result(SMALL)
+    assert leaking.result == "FAILURE"
+    assert leaking.record["leaks"] == ["in the log of Leak", "in the log of Leak"]
+    assert PASSWORD not in leaking.log
+    assert re.findall("^was (.*)", leaking.log, re.MULTILINE) == ["always", "failure", "unsuccessful"]
+    late = result(SMALL.replace("always { archive", "failure { archive"))
+    assert late.result == "ABORTED"
+    assert re.findall("^was (.*)", late.log, re.MULTILINE) == ["always", "aborted", "unsuccessful"]
+    result(SMALL)
+    mended = result(SMALL.replace("sleep 60", "true").replace("always { archive", "failure { archive"))
+    assert re.findall("^was (.*)", mended.log, re.MULTILINE) == ["always", "fixed", "success"]
+
+
+WHERE = """
+pipeline {
+    agent { label 'python' }
+    parameters { string(name: 'CONTAINER', defaultValue: '') }
+    stages { stage('Where') { steps { inside { sh 'test -e /.dockerenv && echo $CONTAINER > inside' } } } }
+}
+"""
+
+
+@needs("groovy", "java", "docker")
+@pytest.mark.slow
+def test_steps_run_in_a_container_where_one_is_named(
+    docker_host: str, baked: Callable[[str], Path], tmp_path: Path
+) -> None:
+    function, _, _ = (baked("penguins") / "Jenkinsfile").read_text(encoding="utf-8").partition("pipeline {")
+    (tmp_path / "Jenkinsfile").write_text(function + WHERE, encoding="utf-8")
+    environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": docker_host}
+    controller = Controller(tmp_path / "home", tmp_path, environment=environment)
+    build = controller.run("where", "Jenkinsfile", CONTAINER=docker_daemon.BASE)
+    assert build.result == "SUCCESS", build.log
+    assert (tmp_path / "home/workspace/where/inside").read_text() == f"{docker_daemon.BASE}\n"
+    assert controller.run("where", "Jenkinsfile").result == "FAILURE"

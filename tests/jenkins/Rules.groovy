@@ -60,7 +60,7 @@ class Rules {
         params: null, env: null, docker: ['image'], scm: [],
         currentBuild: ['currentResult', 'description', 'displayName', 'getBuildCauses', 'keepLog'],
     ]
-    static final METHODS = ['collect', 'contains', 'getBuildCauses', 'image', 'inside', 'join', 'trim']
+    static final METHODS = ['contains', 'getBuildCauses', 'image', 'inside', 'join', 'trim']
 
     final String name
     final List<String> faults = []

@@ -74,6 +74,7 @@ class Runner {
     File workspace
     String agent, container, previous
     Closure pipeline
+    Script script
 
     Runner(Map request) {
         this.request = request
@@ -91,6 +92,7 @@ class Runner {
     // Running
 
     void run(Script script) {
+        this.script = script
         script.binding.with {
             setVariable('runner', this)
             setVariable('env', new Env(this))
@@ -135,17 +137,20 @@ class Runner {
         stages << title
         say("[$title]")
         def sections = Section.of(block)
-        def when = sections.when ? Section.of(sections.when[0][0]).expression[0][0] : { true }
-        if (when()) {
+        def when = sections.when ? Section.of(sections.when[0][0]).expression[0][0] : null
+        if (!when || steps(when)) {
             within(sections.options ? Section.of(sections.options[0][0]) : [:]) {
                 onAgent(sections.agent ? sections.agent[0][0] : 'inherited') {
-                    attempt { sections.steps ? sections.steps[0][0]() : stages(sections.stages[0][0]) }
+                    attempt { sections.steps ? steps(sections.steps[0][0]) : stages(sections.stages[0][0]) }
                     post(sections.post)
                 }
             }
         }
         stages.pop()
     }
+
+    /** Do what stands in a block, without the sections around it: what is called there is of the script. */
+    private Object steps(Closure block) { block.rehydrate(script, script, script)() }
 
     /** Do it, and be the worse for it where it fails. */
     private void attempt(Closure body) {
@@ -171,7 +176,7 @@ class Runner {
             ].get(name, now == name.toUpperCase())
             if (holds) {
                 stages << name
-                attempt { conditions[name][0][0]() }
+                attempt { steps(conditions[name][0][0]) }
                 stages.pop()
             }
         }
@@ -256,14 +261,17 @@ class Runner {
         def variables = environment()
         def passed = variables.keySet().collectMany { ['--env', it] }
         if (container) words = ['docker', 'exec', *passed, container, *words]
-        def builder = new ProcessBuilder(['setsid', '--wait', *words]).directory(workspace).redirectErrorStream(true)
+        def builder = new ProcessBuilder(['setsid', '--wait', *words]).directory(workspace).redirectErrorStream(!given.returnStdout)
         builder.environment().clear()
         builder.environment().putAll(variables)
         long began = System.nanoTime()
         def process = builder.start()
         process.outputStream.close()
         def output = new StringBuilder()
-        def reader = Thread.start { process.inputStream.eachLine('UTF-8') { output << it << '\n'; say(it) } }
+        def reader = Thread.start {
+            process.inputStream.eachLine('UTF-8') { given.returnStdout ? output << it << '\n' : say(it) }
+            process.errorStream.eachLine('UTF-8') { say(it) }
+        }
         long left = (deadlines.min() ?: Long.MAX_VALUE) - began
         boolean isDone = process.waitFor(left, TimeUnit.NANOSECONDS)
         if (!isDone) ['kill', '-KILL', '--', "-${process.pid()}"].execute().waitFor()
@@ -510,5 +518,7 @@ if (request.check) {
     def faults = Rules.faults(file)
     if (faults) throw new IllegalArgumentException(faults.join('\n'))
     def configuration = new CompilerConfiguration(scriptBaseClass: 'Jenkinsfile')
-    new Runner(request).run(new GroovyShell(this.class.classLoader, new Binding(), configuration).parse(file))
+    def shell = new GroovyShell(this.class.classLoader, new Binding(), configuration)
+    // Not by the file's name, which would be the class's, and that of the class that it extends.
+    new Runner(request).run(shell.parse(file.getText('UTF-8'), 'Declared.groovy'))
 }
