@@ -7,10 +7,8 @@ it was. The smoke prediction takes its API key from SERVICE__API__KEYS; DEPLOYED
 the user of this process.
 """
 
-import getpass
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,7 +17,7 @@ from time import sleep
 from typing import Any
 
 from scripts.built import write_json
-from scripts.helm import Interrupted, Release, Revision, raise_interrupted
+from scripts.helm import Interrupted, Release, Revision, heed_signals, ignore_signals
 from scripts.plan import helm_values, plan
 from service.errors import Fault, ServiceError
 from service.settings import Settings, load_settings
@@ -31,7 +29,6 @@ PENDING = "pending-"
 SMOKE_TRIES = 5
 """An ingress takes a moment to see which pods are there."""
 SMOKE_PAUSE = 3.0
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Deployment:
@@ -45,7 +42,7 @@ class Deployment:
             "environment": environment,
             "outcome": "failed",
             "why": "it was ended before it could say how it went",
-            "by": environ.get("DEPLOYED_BY") or getpass.getuser(),
+            "by": environ.get("DEPLOYED_BY") or environ.get("USER") or f"user {os.getuid()}",
             "build": environ.get("BUILD_URL"),
             "chart_commit": git_commit(settings.root),
             "started": _now(),
@@ -63,8 +60,7 @@ class Deployment:
             ServiceError: nothing could be begun, or what was begun has failed; the record is written all the same.
         """
         self._write()
-        for number in SIGNALS:
-            signal.signal(number, raise_interrupted)
+        heed_signals()
         try:
             planned = plan(self.settings, self.environment)
             self.record |= planned
@@ -78,11 +74,10 @@ class Deployment:
         self.record["previous_revision"] = previous
         try:
             why = self._fault_of(release)
-        except Interrupted as error:
+            ignore_signals()
+        except (ServiceError, Interrupted) as error:
+            ignore_signals()
             why = str(error)
-        for number in SIGNALS:
-            # Going back is not left undone; nor is what it calls told to do without the signal.
-            signal.signal(number, lambda *_: None)
         if why is None:
             return self._finish("deployed", None)
         self._finish("failed", f"{why}; going back was not finished")
@@ -115,14 +110,13 @@ class Deployment:
         if not has_gone_back and not release.rollback(previous):
             return "failed", f"helm rollback to revision {previous} failed, too: look at it now"
         self.record["smoke_after"] = after = self._smoke(None)
-        words = (
-            ""
-            if after is None
-            else f", which does not answer: {after['error']}"
-            if "error" in after
-            else ", which answers"
-        )
-        return "rolled back", f"it is revision {previous} again{words}"
+        if after is None:
+            answers = ""
+        elif "error" in after:
+            answers = f", which does not answer: {after['error']}"
+        else:
+            answers = ", which answers"
+        return "rolled back", f"it is revision {previous} again{answers}"
 
     def _smoke(self, model_version: str | None) -> dict[str, Any] | None:
         """A prediction by the service at the environment's address, by a certain model if one is named."""

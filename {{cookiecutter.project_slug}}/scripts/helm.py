@@ -15,6 +15,7 @@ from typing import Any, Never
 from service.errors import Fault, ServiceError
 
 CHART = "build/chart"
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 NO_RELEASE = re.compile(r"release: not found")
 
 
@@ -22,8 +23,21 @@ class Interrupted(Exception):
     """Whoever started this wants it to end."""
 
 
-def raise_interrupted(number: int, _frame: FrameType | None) -> Never:
-    """What to do at a signal: leave what is being done, so that what was changed can be changed back."""
+def heed_signals() -> None:
+    """From now on, be interrupted by the first signal: what was changed can be changed back."""
+    for number in SIGNALS:
+        signal.signal(number, _raise_interrupted)
+
+
+def ignore_signals() -> None:
+    """From now on, go on to the end; programs that are called do not inherit it."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+
+
+def _raise_interrupted(number: int, _frame: FrameType | None) -> Never:
+    # `make` passes on what its whole group was sent: the same signal comes twice.
+    ignore_signals()
     raise Interrupted(f"interrupted by {signal.Signals(number).name}")
 
 

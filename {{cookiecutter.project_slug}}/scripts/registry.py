@@ -88,7 +88,7 @@ def _logged_in(image: str, environ: Mapping[str, str]) -> Iterator[dict[str, str
     if not user:
         yield inherited
         return
-    usual = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    usual = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
     with tempfile.TemporaryDirectory(prefix="docker-config-") as folder:
         for name in KEPT:
             if (usual / name).exists():
