@@ -48,6 +48,7 @@ class Project:
     description: str
     repository: str
     branch: str
+    train_on_push: bool
     retrain: str
     retrain_on_drift: bool
     environments: tuple[str, ...]
@@ -56,7 +57,9 @@ class Project:
 
     def entry(self) -> dict[str, Any]:
         """Its `project` of Job Builder; braces are Job Builder's own, and doubled where they are meant."""
-        triggers: list[dict[str, Any]] = []
+        triggers: list[str | dict[str, Any]] = []
+        if self.train_on_push:
+            triggers.append("train-on-push")
         if self.retrain:
             triggers.append({"retrain-by-cron": {"cron": _plain(self.retrain)}})
         if self.retrain_on_drift:
@@ -139,6 +142,7 @@ def read_project(folder: Path) -> Project:
         description=str(config.get("description") or ""),
         repository=str(pipelines.get("repository") or ""),
         branch=str(pipelines.get("branch") or "main"),
+        train_on_push=pipelines.get("train_on_push") is not False,
         retrain=str(pipelines.get("retrain") or "").strip(),
         retrain_on_drift=pipelines.get("retrain_on_drift") is True,
         environments=tuple(map(str, environments)),

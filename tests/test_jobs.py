@@ -29,7 +29,12 @@ from jenkins_cron import cron_fault
 pytestmark = pytest.mark.t1
 
 PIPELINES = ("train-model", "build-image", "deploy")
-QUIET = {"repository": "https://git.example.com/team/odd.git", "branch": "release/1.x", "environments": {"only": {}}}
+QUIET = {
+    "repository": "https://git.example.com/team/odd.git",
+    "branch": "release/1.x",
+    "train_on_push": False,
+    "environments": {"only": {}},
+}
 BUSY = {
     "repository": "ssh://git@git.example.com/team/busy.git",
     "branch": "main",
@@ -150,6 +155,7 @@ def test_only_what_config_yaml_asks_for_starts_a_training(rendered: Path) -> Non
         assert job(rendered, name).find(".//triggers") is None, name
     triggers = job(rendered, "busy-model/train-model").find(".//triggers")
     assert triggers is not None
+    assert texts(triggers, "hudson.triggers.SCMTrigger/spec") == ["H/5 * * * *"]
     assert texts(triggers, "hudson.triggers.TimerTrigger/spec") == ["H 3 * * 1"]
     webhook = "org.jenkinsci.plugins.gwt.GenericTrigger"
     assert texts(triggers, f"{webhook}/tokenCredentialId") == ["busy-model-retrain-token"]

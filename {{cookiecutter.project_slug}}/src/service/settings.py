@@ -433,6 +433,8 @@ class PipelinesSettings(Section):
     """URL that Jenkins checks the project out from; needed by Jenkins alone."""
     branch: Annotated[str, Field(min_length=1)] = "main"
     """The branch that is trained, built and deployed."""
+    train_on_push: bool = True
+    """Whether a commit to that branch starts a training."""
     retrain: str = ""
     """When to train without a push, as Jenkins writes cron: `H 3 * * 1`; never by default."""
     retrain_on_drift: bool = False
