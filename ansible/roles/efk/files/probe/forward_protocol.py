@@ -1,0 +1,1 @@
+../../../../../{{cookiecutter.project_slug}}/src/service/records/sinks/forward_protocol.py
