@@ -1,5 +1,6 @@
 """Pods, by Docker: what of a chart is really run."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from cluster.charts import Document, Failure, Pod, api, config_map, container_po
 
 RIGHTS = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 LOOK_SECONDS = 0.3
+TEMPLATE = "helm-double-template"
+"""The label with the digest of what a container was started by."""
 
 
 class Namespace:
@@ -33,6 +36,9 @@ class Namespace:
             Failure: it does not get ready in time. What served before does so still.
         """
         pod, deadline = api(documents), monotonic() + seconds
+        template = hashlib.sha256(json.dumps(pod).encode()).hexdigest()
+        if self.serves(f"--filter=label={TEMPLATE}={template}"):
+            return  # As Kubernetes leaves pods alone whose template is what it was.
         if self.serves():
             tried = self._start(pod, documents)
             try:
@@ -46,7 +52,8 @@ class Namespace:
             for mount in pod.container["volumeMounts"]
             if mount["name"] not in {each["name"] for each in pod.spec["volumes"]}
         ]
-        _wait(self._start(pod, documents, f"--name={self.serving}", port, *claims), pod, deadline)
+        named = (f"--name={self.serving}", f"--label={TEMPLATE}={template}")
+        _wait(self._start(pod, documents, *named, port, *claims), pod, deadline)
 
     def run(self, pod: Pod, documents: Sequence[Document], beside: bool) -> None:
         """Run a hook's container to its end, as a neighbour of what serves if it is to call that.
@@ -65,9 +72,9 @@ class Namespace:
         finally:
             _remove(container)
 
-    def serves(self) -> bool:
-        """Whether anything does."""
-        return bool(_docker("ps", "--quiet", f"--filter=name=^{self.serving}$"))
+    def serves(self, *filters: str) -> bool:
+        """Whether anything does, or something that Docker's filters let through."""
+        return bool(_docker("ps", "--quiet", f"--filter=name=^{self.serving}$", *filters))
 
     def stop(self) -> None:
         """End what serves, if anything does, with the time to finish its requests."""
