@@ -19,7 +19,13 @@ ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description"
 
 DOCKER_FOLDER = "TESTS_DOCKER_FOLDER"
 """The variable by which the processes of one run of the tests know where their Docker is."""
-LONGEST = ("test_machinery.py", "test_containers.py", "test_shipping.py", "test_api_contract.py")
+LONGEST = (
+    "test_machinery.py",
+    "test_pipeline_chain.py",
+    "test_containers.py",
+    "test_shipping.py",
+    "test_api_contract.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

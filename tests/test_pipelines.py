@@ -1,11 +1,10 @@
-"""The Jenkinsfiles of a project, held against Jenkins' rules and run for real: from a commit to a deployed model."""
+"""The Jenkinsfiles of a project, held against the rules of Jenkins, and the stand-in that executes them."""
 
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,10 +15,7 @@ from jenkins_controller import Build, Controller, faults
 
 pytestmark = pytest.mark.t1
 
-ENVIRONMENTS = ("staging", "production")
-OLD_KEY, KEY, PASSWORD, DATA = "key-of-yesterday", "key-of-the-service", "password-of-the-registry", "token-of-the-data"
-SETTINGS: dict[str, Any] = {"config": {"records": {"sinks": []}}, "secrets": [{"name": "my-model"}]}
-"""Of the chart, where there is no database."""
+PASSWORD = "password-of-the-registry"
 NPM = Path(__file__).with_name("jenkins")
 PROJECT_JOBS = ("train-model", "build-image", "deploy")
 JENKINSFILES = ("Jenkinsfile", *(f"jenkins/{job}/Jenkinsfile" for job in PROJECT_JOBS))
@@ -140,7 +136,7 @@ WHERE = """
 pipeline {
     agent { label 'python' }
     parameters { string(name: 'CONTAINER', defaultValue: '') }
-    stages { stage('Where') { steps { inside { sh 'test -e /.dockerenv && echo $CONTAINER > inside' } } } }
+    stages { stage('Where') { steps { inside { sh 'command -v dockerd || echo $CONTAINER > inside' } } } }
 }
 """
 
@@ -157,4 +153,4 @@ def test_steps_run_in_a_container_where_one_is_named(
     build = controller.run("where", "Jenkinsfile", CONTAINER=docker_daemon.BASE)
     assert build.result == "SUCCESS", build.log
     assert (tmp_path / "home/workspace/where/inside").read_text() == f"{docker_daemon.BASE}\n"
-    assert controller.run("where", "Jenkinsfile").result == "FAILURE"
+    assert "/dockerd" in controller.run("where", "Jenkinsfile").log
