@@ -15,7 +15,7 @@ from jenkins_controller import Build, Controller, faults
 
 pytestmark = pytest.mark.t1
 
-PASSWORD = "password-of-the-registry"
+HIDDEN = "what-nobody-may-see"
 NPM = Path(__file__).with_name("jenkins")
 PROJECT_JOBS = ("train-model", "build-image", "deploy")
 JENKINSFILES = ("Jenkinsfile", *(f"jenkins/{job}/Jenkinsfile" for job in PROJECT_JOBS))
@@ -111,7 +111,7 @@ def test_secrets_are_masked_and_noticed_timeouts_hold_and_what_follows_depends_o
     controller = Controller(
         tmp_path / "home",
         tmp_path,
-        credentials={"registry": {"kind": "string", "secret": PASSWORD}},
+        credentials={"registry": {"kind": "string", "secret": HIDDEN}},
         environment={"PATH": os.environ["PATH"]},
     )
 
@@ -122,7 +122,7 @@ def test_secrets_are_masked_and_noticed_timeouts_hold_and_what_follows_depends_o
     leaking = result(SMALL)
     assert leaking.result == "FAILURE"
     assert leaking.record["leaks"] == ["in the log of Leak", "in the log of Leak"]
-    assert PASSWORD not in leaking.log
+    assert HIDDEN not in leaking.log
     assert re.findall("^was (.*)", leaking.log, re.MULTILINE) == ["always", "failure", "unsuccessful"]
     late = result(SMALL.replace("always { archive", "failure { archive"))
     assert late.result == "ABORTED"
