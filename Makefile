@@ -14,8 +14,8 @@ INVENTORY ?= example
 VAULT_PASSWORD ?= $(CURDIR)/ansible/.vault-password
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-all bench bench-quick lint format clean jobs jobs-update jenkins jenkins-secrets
-.PHONY: vault vault-edit hosts hosts-verify hosts-upgrade hosts-remove
+.PHONY: help demo new test test-all bench bench-quick lint format clean \
+	jobs jobs-update jenkins jenkins-secrets vault vault-edit hosts hosts-verify hosts-upgrade hosts-remove
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

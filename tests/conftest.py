@@ -22,6 +22,7 @@ DOCKER_FOLDER = "TESTS_DOCKER_FOLDER"
 LONGEST = (
     "test_machinery.py",
     "test_pipeline_chain.py",
+    "test_converge.py",
     "test_containers.py",
     "test_shipping.py",
     "test_api_contract.py",

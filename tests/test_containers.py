@@ -97,8 +97,12 @@ def built(
 
 
 def test_make_image_has_predicted_without_rights_and_looked_at_the_size(built: Built) -> None:
-    checked = re.search(r"Checked (\S+): (\d+) MB, .* predicts '(\w+)', user 10001, writes to (.*) alone", built.said)
-    assert checked is not None
+    checked = re.search(
+        r"Checked (\S+): (\d+) MB, .* predicts '(\w+)', answers 20 golden rows as in training, "
+        r"user 10001, writes to (.*) alone",
+        built.said,
+    )
+    assert checked is not None, built.said
     assert checked[1] == built.image
     assert checked[3] in ("Adelie", "Chinstrap", "Gentoo")
     assert checked[4] == "/app/var, /tmp"
