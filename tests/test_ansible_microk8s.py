@@ -129,6 +129,8 @@ def test_a_machine_is_set_up_once_and_verify_sees_what_is_broken_then(
     assert changed, said
     assert not failed, said
     assert (tmp_path / "state/restarts").read_text().split() == ["stop", "start"]
+    enabled = "dns hostpath-storage ingress registry metrics-server rbac community keda observability"
+    assert (tmp_path / "state/enabled").read_text().split() == enabled.split()
     changed, failed, said = machine("main", microk8s_keda=True)
     assert (changed, failed) == (0, 0), said
     changed, failed, said = machine("verify")

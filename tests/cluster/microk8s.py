@@ -29,6 +29,7 @@ def main(words: list[str]) -> int:
         case ["enable", name]:
             assert name in {addon["name"] for addon in addons()}, f"no add-on {name}"
             (STATE / f"addon-{name}").touch()
+            print(name, file=(STATE / "enabled").open("a"))
         case ["stop" | "start" as what]:
             print(what, file=(STATE / "restarts").open("a"))
         case ["addons", "repo", "update", "core"]:
