@@ -82,8 +82,12 @@ def serve(folder: Path) -> dict[str, Any]:
     kubectl.parent.mkdir(parents=True)
     shutil.copy(tool, kubectl)
     helm = folder / f"helm-v{defaults['jenkins_agent_helm']}-linux-{platform}.tar.gz"
-    with tarfile.open(helm, "w:gz") as archive:
-        archive.add(tool, f"linux-{platform}/helm")
+    version = defaults["jenkins_agent_trivy"]
+    trivy = folder / f"v{version}/trivy_{version}_Linux-{'64bit' if platform == 'amd64' else 'ARM64'}.tar.gz"
+    trivy.parent.mkdir()
+    for packed, program in ((helm, f"linux-{platform}/helm"), (trivy, "trivy")):
+        with tarfile.open(packed, "w:gz") as archive:
+            archive.add(tool, program)
     plugins = subprocess.run(
         ["docker", "info", "--format", "{{range .ClientInfo.Plugins}}{{.Name}} {{.Path}}\n{{end}}"],
         capture_output=True,
@@ -100,6 +104,7 @@ def serve(folder: Path) -> dict[str, Any]:
     return {
         "jenkins_agent_kubectl_checksums": {architecture: checksum(kubectl)},
         "jenkins_agent_helm_checksums": {architecture: checksum(helm)},
+        "jenkins_agent_trivy_checksums": {architecture: checksum(trivy)},
         "docker_plugins": {"docker-compose": {"url": "file:///srv/docker-compose", "checksum": checksum(compose)}},
     }
 

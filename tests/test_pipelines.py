@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 import docker_daemon
 from bake import TEMPLATE
@@ -19,6 +20,16 @@ HIDDEN = "what-nobody-may-see"
 NPM = Path(__file__).with_name("jenkins")
 PROJECT_JOBS = ("train-model", "build-image", "deploy")
 JENKINSFILES = ("Jenkinsfile", *(f"jenkins/{job}/Jenkinsfile" for job in PROJECT_JOBS))
+CALLED = {
+    **dict.fromkeys(("setup", "lint", "check", "test-report", "lint-image", "sbom"), ""),
+    **dict.fromkeys(("train", "evaluate", "gate", "export-model", "import-model"), ""),
+    **dict.fromkeys(("image", "push"), "docker"),
+    **dict.fromkeys(("lint-chart", "deploy-plan", "deploy"), "helm"),
+    "scan": "trivy",
+}
+"""What a target of `make` calls besides what every agent has and `make setup` installs; empty, nothing."""
+BY_HAND = {"deploy": "kubectl"}
+"""What no target calls, for people who look into a cluster from an agent of that label."""
 MISTAKES = (
     ("stages {", "stagess {", "unknown section 'stagess' in pipeline"),
     ("    agent { label 'python' }\n", "", "pipeline has no agent"),
@@ -79,6 +90,21 @@ def test_npm_groovy_lint_finds_nothing(baked: Callable[[str], Path]) -> None:
     run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"], folder)
     lint = [str(folder / "node_modules/.bin/npm-groovy-lint"), "--noserver", "--failon", "info"]
     run([*lint, *JENKINSFILES], baked("penguins"))
+
+
+# What it needs of agents
+
+
+def test_agents_are_given_what_the_stages_of_their_label_call_and_no_more(baked: Callable[[str], Path]) -> None:
+    needed = {label: {program} for label, program in BY_HAND.items()}
+    for name in JENKINSFILES:
+        text = (baked("penguins") / name).read_text(encoding="utf-8")
+        [label] = set(re.findall(r"label '(\w+)'", text))
+        targets = re.findall(r"\bsh '(?:\S+ )?make ([\w-]+)'", text)
+        needed.setdefault(label, set()).update(CALLED[target] for target in targets)
+    role = yaml.safe_load((TEMPLATE / "ansible/roles/jenkins/vars/main.yml").read_text(encoding="utf-8"))
+    given = {label: set(programs) for label, programs in role["jenkins_programs"].items()}
+    assert given == {label: programs - {""} for label, programs in needed.items()}
 
 
 # What the stand-in for Jenkins does, on which the rest relies
