@@ -312,6 +312,14 @@ def test_a_dockerfile_is_clean_under_hadolint(image: str) -> None:
     assert "HEALTHCHECK" in text
 
 
+def test_the_agent_in_a_container_has_the_helm_of_agents_on_machines() -> None:
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", (JENKINS / "agent/Dockerfile").read_text(), re.MULTILINE))
+    role = load(TEMPLATE / "ansible/roles/jenkins/defaults/main.yml")
+    assert arguments["HELM"] == role["jenkins_agent_helm"]
+    checksums = {"x86_64": f"sha256:{arguments['HELM_AMD64']}", "aarch64": f"sha256:{arguments['HELM_ARM64']}"}
+    assert checksums == role["jenkins_agent_helm_checksums"]
+
+
 def test_the_options_of_java_are_what_they_should_be_once_the_image_has_split_them() -> None:
     """As `jenkins.sh` of the image does it: by xargs, which knows quotes."""
     text = (JENKINS / "Dockerfile").read_text(encoding="utf-8")
