@@ -122,7 +122,7 @@ def shipped(
     for namespace in (STAGING, PRODUCTION):
         cluster.secret(namespace, "my-model", SERVICE__API__KEYS=KEY)
     with registry.registry(folder.parent / "registry") as address:
-        config = (folder / "config.yaml").read_text().replace("helm/values-microk8s.yaml", "helm/values-small.yaml")
+        config = re.sub("values: .*yaml]", "values: [helm/values-small.yaml]", (folder / "config.yaml").read_text())
         config = re.sub('registry: ".*"', f'registry: "{address}/team"', config)
         config = config.replace('url: ""', f'url: "{cluster.url(STAGING)}"', 1)
         # Nobody listens there.
@@ -216,7 +216,13 @@ def test_a_password_is_used_and_neither_shown_nor_kept(shipped: Shipped, tmp_pat
     mine = tmp_path / "docker"
     mine.mkdir()
     (mine / "config.json").write_text(json.dumps({"auths": {"elsewhere.example": {"auth": "YTpi"}}}))
+    # Where there is one, Docker takes this for where passwords belong.
+    keychain = tmp_path / "bin/docker-credential-secretservice"
+    keychain.parent.mkdir()
+    keychain.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 1\n")
+    keychain.chmod(0o755)
     variables = {"DOCKER_CONFIG": str(mine), "REGISTRY_USER": USER, "TMPDIR": str(tmp_path)}
+    variables["PATH"] = os.pathsep.join([str(keychain.parent), os.environ["PATH"]])
     with registry.registry(tmp_path / "registry", {USER: PASSWORD}) as address:
         try:
             shipped.built(image=f"{address}/my-model:{tag}")
@@ -234,6 +240,7 @@ def test_a_password_is_used_and_neither_shown_nor_kept(shipped: Shipped, tmp_pat
     assert "another" not in wrong.said
     assert json.loads((mine / "config.json").read_text()) == {"auths": {"elsewhere.example": {"auth": "YTpi"}}}
     assert list(tmp_path.glob("docker-config-*")) == []
+    assert not (tmp_path / "asked").exists()
 
 
 def test_the_first_deployment_pulls_by_digest_answers_and_is_recorded(shipped: Shipped) -> None:

@@ -95,8 +95,9 @@ def _logged_in(image: str, environ: Mapping[str, str]) -> Iterator[dict[str, str
                 (Path(folder) / name).symlink_to(usual / name)
         # Proxies and the context go on to hold, logins do not: a password would end up in somebody's keychain.
         kept = json.loads((usual / "config.json").read_text()) if (usual / "config.json").exists() else {}
-        text = json.dumps({key: value for key, value in kept.items() if key not in LOGINS})
-        (Path(folder) / "config.json").write_text(text, encoding="utf-8")
+        # An entry, if of nobody: where there is none, Docker looks for a keychain by itself.
+        bare = {key: value for key, value in kept.items() if key not in LOGINS} | {"auths": {"nobody.invalid": {}}}
+        (Path(folder) / "config.json").write_text(json.dumps(bare), encoding="utf-8")
         variables = {**inherited, "DOCKER_CONFIG": folder}
         host = HOST.match(image)
         _docker(["login", "--username", user, "--password-stdin", *([host[1]] if host else [])], variables, password)
