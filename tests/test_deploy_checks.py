@@ -108,6 +108,15 @@ def program(folder: Path, name: str, text: str) -> str:
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
+def released(project: Project, *states: str) -> Path:
+    """A release in staging whose revisions are in these states; the file that has them."""
+    shared = {"description": "", "chart": "", "updated": "", "documents": []}
+    path = project.cluster.folder / "my-model-staging/my-model.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps([{"revision": number, "status": one, **shared} for number, one in enumerate(states, 1)]))
+    return path
+
+
 def test_a_plan_says_what_would_be_deployed_and_where(project: Project) -> None:
     project.write("image.json", PUSHED)
     done = project.call("scripts.plan", "production")
@@ -142,7 +151,9 @@ def test_what_would_not_go_together_is_told_before_anybody_approves(project: Pro
     refused("staging", "run 'make push'", "there is no digest")
     project.write("image.json", PUSHED)
     (project.folder / "helm/values-mine.yaml").write_text("api: {replica: 2}\n")
-    project.configure("values: [helm/values-microk8s.yaml] # of the chart", "values: [helm/values-mine.yaml] #")
+    project.configure(
+        "values: [helm/values-microk8s.yaml, helm/values-staging.yaml]", "values: [helm/values-mine.yaml]"
+    )
     refused("staging", "replica", "the chart knows no such value")
     (project.folder / "helm/values-mine.yaml").unlink()
     refused("staging", "there is no file helm/values-mine.yaml", "a file of values is missing")
@@ -161,17 +172,54 @@ def test_a_deployment_that_cannot_begin_is_recorded(project: Project) -> None:
 
 def test_a_release_that_somebody_is_changing_is_left_alone(project: Project) -> None:
     project.write("image.json", PUSHED)
-    shared = {"description": "", "chart": "", "updated": "", "documents": []}
-    revisions = [
-        {"revision": 1, "status": "deployed", **shared},
-        {"revision": 2, "status": "pending-upgrade", **shared},
-    ]
-    (project.cluster.folder / "my-model-staging").mkdir()
-    (project.cluster.folder / "my-model-staging/my-model.json").write_text(json.dumps(revisions))
+    released(project, "deployed", "pending-upgrade")
     done = project.call("scripts.deploy", "staging", "10s")
     assert done.code == 1
     assert "helm rollback my-model 1 --namespace my-model-staging" in done.said
     assert project.read("deployment.json")["outcome"] == "failed"
+
+
+def test_what_serves_is_never_taken_away_even_if_helm_calls_nothing_deployed(project: Project) -> None:
+    project.write("image.json", PUSHED)
+    # As a rollback leaves it that fails before anything is replaced.
+    path = released(project, "superseded", "failed")
+    # There is no Docker, so that neither the upgrade nor going back succeeds.
+    done = project.call("scripts.deploy", "staging", "10s")
+    assert done.code == 1
+    assert "helm rollback to revision 1 failed, too: look at it now" in done.said
+    assert project.read("deployment.json")["previous_revision"] == 1
+    assert path.exists()
+
+
+STUBBORN = f"""import os, signal, sys, time
+if sys.argv[1] != "upgrade":
+    os.execv({str(Path(__file__).parent / "cluster/helm")!r}, sys.argv)
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), print("gone back", flush=True), sys.exit(1)))
+print("upgrading", flush=True)
+time.sleep(60)
+"""
+"""A Helm that takes its time to go back."""
+
+
+def test_whoever_ends_a_deployment_can_wait_until_it_has_gone_back(project: Project, tmp_path: Path) -> None:
+    project.write("image.json", PUSHED)
+    path = program(tmp_path / "bin", "helm", STUBBORN)
+    environment = {**os.environ, **project.cluster.variables(), "PYTHONPATH": "src", "PATH": path}
+    command = [sys.executable, "-m", "scripts.deploy", "staging", "60s"]
+    process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "upgrading\n" in iter(process.stdout.readline, "")
+    again = project.call("scripts.deploy", "staging", "60s")
+    assert again.code == 1
+    assert "another deployment from this folder is at work" in again.said
+    process.terminate()
+    assert project.read("deployment.json")["finished"] is None
+    assert project.call("scripts.deploy", "wait").code == 0
+    record = project.read("deployment.json")
+    assert record["why"] == "interrupted by SIGTERM; it was the first, and Helm has taken it away"
+    assert process.wait(60) == 1
+    assert "gone back" in process.stdout.read()
+    assert project.call("scripts.deploy", "wait").code == 0
 
 
 def test_the_chart_is_linted_with_the_values_of_every_environment(project: Project) -> None:
@@ -192,7 +240,7 @@ def test_without_helm_it_is_told_what_to_install(project: Project, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     done = project.call("scripts.plan", "lint", PATH=str(tmp_path / "empty"))
     assert done.code == 1
-    assert "install Helm 3 or 4" in done.said
+    assert "install Helm 3.18 or 4.1" in done.said
 
 
 def scanner(exit_code: int, result: object) -> str:

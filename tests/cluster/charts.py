@@ -27,6 +27,7 @@ class Pod(NamedTuple):
     """Of the pod."""
     container: Document
     labels: dict[str, str]
+    annotations: dict[str, str]
 
 
 def values_of(options: Namespace) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def api(documents: Sequence[Document]) -> Pod:
         if document["kind"] in ("Deployment", "StatefulSet") and document["metadata"]["name"].endswith("-api"):
             template = document["spec"]["template"]
             [container] = [each for each in template["spec"]["containers"] if each["name"] == "api"]
-            return Pod(template["spec"], container, template["metadata"]["labels"])
+            return Pod(template["spec"], container, template["metadata"]["labels"], {})
     raise Failure("the chart has no workload -api")
 
 
@@ -108,7 +109,7 @@ def hooks(documents: Sequence[Document], moment: str) -> Iterator[Pod]:
     for document in sorted(filter(is_one, documents), key=weight):
         spec = document["spec"]["template"]["spec"] if document["kind"] == "Job" else document["spec"]
         for container in spec["containers"]:
-            yield Pod(spec, container, {})
+            yield Pod(spec, container, {}, document["metadata"]["annotations"])
 
 
 def config_map(documents: Sequence[Document], name: str) -> dict[str, str]:

@@ -64,17 +64,21 @@ def parser(helm: int) -> Parser:
             added.add_argument("-n", "--namespace", default="default")
         if "timeout" in takes:
             added.add_argument("--timeout", type=seconds, default=300.0)
+        if "server-side" in takes:
+            added.add_argument("--server-side", choices=["true", "false", "auto"], default="auto")
+            added.add_argument("--force-conflicts", action="store_true")
         if "output" in takes:
             added.add_argument("-o", "--output", choices=["json"], required=True)
         return added
 
     goes_back = ("atomic",) if helm < 4 else ("atomic", "rollback-on-failure")
+    applied = ("values", "namespace", "timeout", *(("server-side",) if helm > 3 else ()))
     command("version", flags=("short",))
     command("lint", "chart", flags=("strict",), takes=("values", "namespace"))
     command("template", "name", "chart", takes=("values", "namespace"))
-    command("upgrade", "name", "chart", flags=("install", "wait", *goes_back), takes=("values", "namespace", "timeout"))
+    command("upgrade", "name", "chart", flags=("install", "wait", *goes_back), takes=applied)
     command("test", "name", takes=("namespace", "timeout"))
-    rollback = command("rollback", "name", flags=("wait", "cleanup-on-fail"), takes=("namespace", "timeout"))
+    rollback = command("rollback", "name", flags=("wait", "cleanup-on-fail"), takes=applied[1:])
     rollback.add_argument("revision", type=int)
     command("uninstall", "name", flags=("wait",), takes=("namespace", "timeout"))
     command("status", "name", takes=("namespace", "output"))

@@ -67,8 +67,9 @@ class Namespace:
         try:
             exit_code = int(_docker("wait", container))
             if exit_code:
-                name, said = pod.container["name"], _logs(container)
-                raise Failure(f"pod {name} failed with exit code {exit_code}:\n{said}")
+                shown = "hook-failed" in pod.annotations.get("helm.sh/hook-output-log-policy", "")
+                said = f":\n{_logs(container)}" if shown else ""
+                raise Failure(f"pod {pod.container['name']} failed{said}")
         finally:
             _remove(container)
 

@@ -1,18 +1,22 @@
 """A deployment by Helm, tested when it is done, and taken back if it does not answer as it should.
 
-Usage: python -m scripts.deploy ENVIRONMENT TIMEOUT
+Usage: python -m scripts.deploy ENVIRONMENT TIMEOUT | wait
 
 TIMEOUT, such as 15m, is what Helm gives pods to be ready. What came of it is written to build/deployment.json, whatever
 it was. The smoke prediction takes its API key from SERVICE__API__KEYS; DEPLOYED_BY names who deploys, where that is not
-the user of this process.
+the user of this process. `wait` ends when no deployment from this folder is at work: one that was told to end goes back
+first.
 """
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -25,7 +29,9 @@ from service.terminal import faults_shown, out
 from service.training.origin import git_commit
 
 DEPLOYMENT = "build/deployment.json"
+LOCK = "build/deployment.lock"
 PENDING = "pending-"
+SERVED = ("deployed", "superseded")
 SMOKE_TRIES = 5
 """An ingress takes a moment to see which pods are there."""
 SMOKE_PAUSE = 3.0
@@ -70,7 +76,7 @@ class Deployment:
         except (ServiceError, Interrupted) as error:
             self._finish("failed", f"nothing was changed: {error}")
             raise error if isinstance(error, ServiceError) else ServiceError(str(error)) from None
-        previous = next((one.number for one in reversed(before) if one.status == "deployed"), None)
+        previous = _served_last(before)
         self.record["previous_revision"] = previous
         try:
             why = self._fault_of(release)
@@ -92,7 +98,7 @@ class Deployment:
         self.record["revision"] = release.history()[-1].number
         self._write()
         if not release.test():
-            return "helm test failed"
+            return "helm test failed, see its log above"
         self.record["smoke"] = smoke = self._smoke(self.record["model_version"])
         return None if smoke is None else smoke.get("error")
 
@@ -150,10 +156,37 @@ class Deployment:
 def _refuse_a_pending(release: Release, history: list[Revision]) -> None:
     if history and history[-1].status.startswith(PENDING):
         message = f"the release {release.name} is {history[-1].status}: another deployment is at work, or was killed"
-        back = next((one.number for one in reversed(history) if one.status in ("deployed", "superseded")), None)
+        back = _served_last(history)
         undo = "uninstall" if back is None else "rollback"
         place = f"{release.name}{'' if back is None else f' {back}'} --namespace {release.namespace}"
         raise ServiceError(Fault(message, advice=f"wait; if nobody is at work, run 'helm {undo} {place}'"))
+
+
+@contextmanager
+def _alone(root: Path, waiting: bool) -> Iterator[None]:
+    """As the only deployment from this folder, which one that is killed is no longer.
+
+    Raises:
+        ServiceError: another one is at work, and is not to be waited for.
+    """
+    path = root / LOCK
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waiting else fcntl.LOCK_NB))
+        except BlockingIOError:
+            message = "another deployment from this folder is at work"
+            raise ServiceError(Fault(message, advice="wait for it with make deploy-wait")) from None
+        yield
+
+
+def _served_last(history: list[Revision]) -> int | None:
+    """The revision that serves, or the last that has: a rollback that fails leaves none that is `deployed`."""
+    for status in SERVED:
+        found = [one.number for one in history if one.status == status]
+        if found:
+            return found[-1]
+    return None
 
 
 def _now() -> str:
@@ -165,8 +198,13 @@ def main() -> None:
     # In one order with what Helm says.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     match sys.argv[1:]:
+        case ["wait"]:
+            with _alone(load_settings().root, waiting=True):
+                pass
         case [environment, timeout]:
-            record = Deployment(load_settings(), environment, timeout, os.environ).run()
+            settings = load_settings()
+            with _alone(settings.root, waiting=False):
+                record = Deployment(settings, environment, timeout, os.environ).run()
             words = f"{record['repository']}@{record['digest']}, revision {record['revision']}"
             out.print(f"[bold green]Deployed[/] to {environment}: {words}", highlight=False, soft_wrap=True)
         case _:

@@ -17,6 +17,8 @@ from service.errors import Fault, ServiceError
 CHART = "build/chart"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 NO_RELEASE = re.compile(r"release: not found")
+FORCED = ("--server-side=true", "--force-conflicts")
+"""For Helm 4, which would not touch what somebody has changed by hand, in going back neither; Helm 3 does."""
 
 
 class Interrupted(Exception):
@@ -76,8 +78,8 @@ class Release:
 
     def upgrade(self, values: Sequence[str]) -> bool:
         """Install or upgrade it, and wait; where that fails, Helm itself goes back."""
-        goes_back = "--atomic" if major_version() < 4 else "--rollback-on-failure"
-        return self._did(["upgrade", self.name, CHART, "--install", goes_back, *values])
+        goes_back = ["--atomic"] if major_version() < 4 else ["--rollback-on-failure", *FORCED]
+        return self._did(["upgrade", self.name, CHART, "--install", *goes_back, *values])
 
     def test(self) -> bool:
         """Run the chart's tests."""
@@ -85,7 +87,8 @@ class Release:
 
     def rollback(self, revision: int) -> bool:
         """Go back to a revision, and wait until it serves."""
-        return self._did(["rollback", self.name, str(revision), "--wait", "--cleanup-on-fail"])
+        forced = () if major_version() < 4 else FORCED
+        return self._did(["rollback", self.name, str(revision), "--wait", "--cleanup-on-fail", *forced])
 
     def uninstall(self) -> bool:
         """Take it away; claims stay."""
@@ -151,6 +154,6 @@ def _captured(words: list[str]) -> "subprocess.CompletedProcess[str]":
 def _helm() -> str:
     found = shutil.which("helm")
     if found is None:
-        advice = "install Helm 3 or 4, https://helm.sh/docs/intro/install, where charts are linted and deployed"
+        advice = "install Helm 3.18 or 4.1 or newer, https://helm.sh/docs/intro/install, where charts are used"
         raise ServiceError(Fault("helm is not installed", advice=advice))
     return found
