@@ -12,6 +12,7 @@ from functools import cache, reduce
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -211,6 +212,39 @@ def test_kubernetes_knows_what_each_values_file_gives(project: Path, name: str) 
         assert chart.lint(project / "build/chart", values, strict=True)["errors"] == []
     validate(documents)
     assert {"api", "worker", "migrations", "smoke"} == set(pods(documents))
+
+
+def test_staging_shares_nothing_with_production(project: Path) -> None:
+    environments = yaml.safe_load((project / "config.yaml").read_text())["pipelines"]["environments"]
+    seen: list[tuple[str, ...]] = []
+    with Chart.load(project / "build/chart") as loaded:
+        for environment in environments.values():
+            files = [yaml.safe_load((project / name).read_text()) for name in environment["values"]]
+            documents = objects(loaded, merged(*files, {"image": {"tag": "1"}}))
+            worker = variables(pods(documents)["worker"]["spec"]["containers"][0])
+            (rule,) = named(documents, "Ingress")["spec"]["rules"]
+            place = (worker["SERVICE__DATABASE__URL"], worker["SERVICE__JOBS__BROKER"], rule["host"])
+            seen.append((environment["namespace"], *place))
+    assert len(seen) == 2
+    assert not set(seen[0]) & set(seen[1])
+
+
+def test_the_data_of_one_machine_is_where_its_values_look_for_it(project: Path) -> None:
+    documents = yaml.safe_load((project / "helm/data-microk8s.yaml").read_text())["items"]
+    validate(documents)
+    config = yaml.safe_load((project / "helm/values-microk8s.yaml").read_text())["config"]
+    images = (project / "compose.yaml").read_text()
+    for url in (config["database"]["url"], config["jobs"]["broker"]):
+        place = urlsplit(url)
+        name, _, namespace = str(place.hostname).partition(".")
+        (service,) = [each for each in documents if each["kind"] == "Service" and each["metadata"]["name"] == name]
+        (found,) = [each for each in documents if each["kind"] == "StatefulSet" and each["metadata"]["name"] == name]
+        (container,) = found["spec"]["template"]["spec"]["containers"]
+        assert namespace == "data"
+        assert place.port in [port["port"] for port in service["spec"]["ports"]]
+        assert place.port in [port["containerPort"] for port in container["ports"]]
+        assert service["spec"]["selector"].items() <= found["spec"]["template"]["metadata"]["labels"].items()
+        assert f"_IMAGE:-{container['image']}}}" in images
 
 
 def test_kubernetes_knows_what_any_two_options_give_together(rendered: Callable[..., list[Document]]) -> None:
