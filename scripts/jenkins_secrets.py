@@ -2,22 +2,26 @@
 
 Usage: python3 scripts/jenkins_secrets.py [--check]
 
-What is there stays as it is. With --check nothing is written; the exit code is 1 if a secret is missing that the
-controller's configuration refers to, since Jenkins would start with an empty one. It needs nothing but Python.
+What is there stays as it is, but is opened to the container's user. With --check nothing is written; the exit code is 1
+if a secret is missing that the controller's configuration refers to, since Jenkins would start with an empty one. It
+needs nothing but Python.
 """
 
 import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 JENKINS = Path(__file__).resolve().parents[1] / "jenkins"
 REFERENCE = re.compile(r"\$\{(?:readFile(?:Base64)?:/run/secrets/)?([a-z][a-z0-9-]*)\}")
 """A secret in the configuration. What is in capitals is a variable of compose.yaml."""
+CONTAINER_USER = 1000
 MADE = re.compile(r"(?:admin|jobs|developers|deployers)-password|.+-retrain-token")
 WHAT = {
     r"registry-user": "the user that pushes images",
@@ -85,6 +89,9 @@ def make(names: list[str], folder: Path) -> list[str]:
     for name in names:
         path = folder / name
         if path.exists():
+            # Who brought it may have kept it to themselves; what is another user's, --check names.
+            with suppress(PermissionError):
+                path.chmod(0o644)
             continue
         if MADE.fullmatch(name):
             path.write_text(secrets.token_hex(24), encoding="utf-8")
@@ -100,8 +107,15 @@ def make(names: list[str], folder: Path) -> list[str]:
 
 
 def missing(names: list[str], folder: Path) -> list[str]:
-    """The secrets that are not there, or empty."""
-    return [name for name in names if not (folder / name).is_file() or not (folder / name).read_bytes().strip()]
+    """The secrets that are not there, empty, or closed to the container's user: Jenkins would take all for empty."""
+    return [name for name in names if not _is_given(folder / name)]
+
+
+def _is_given(path: Path) -> bool:
+    if not path.is_file() or not path.read_bytes().strip():
+        return False
+    status = path.stat()
+    return bool(status.st_mode & stat.S_IROTH) or status.st_uid == CONTAINER_USER
 
 
 def main() -> None:
@@ -115,7 +129,10 @@ def main() -> None:
     for name in lacking:
         print(f"  {name}: {'run make jenkins-secrets' if MADE.fullmatch(name) else what(name)}", file=sys.stderr)
     if lacking and "--check" in sys.argv:
-        sys.exit("jenkins: these files are missing in jenkins/secrets/controller, or are empty")
+        where = "in jenkins/secrets/controller"
+        sys.exit(
+            f"jenkins: these files are missing {where}, empty, or closed to Jenkins: make jenkins-secrets opens them"
+        )
     if lacking:
         print("Those you have to bring, each as a file of that name in jenkins/secrets/controller", file=sys.stderr)
 

@@ -160,7 +160,9 @@ def _faults(project: Project) -> list[str]:
     if not project.repository:
         found.append("pipelines.repository: is not set: the URL that Jenkins checks the project out from")
     elif urlsplit(project.repository).password:
-        found.append("pipelines.repository: has a password in it, which everybody would see: use the credential `git`")
+        found.append(
+            "pipelines.repository: has a password in it, for all to see: use an SSH URL and the credential `git`"
+        )
     elif not (_is_ssh(project.repository) or urlsplit(project.repository).scheme in ("https", "http", "git", "file")):
         found.append(f"pipelines.repository: {project.repository!r} is no URL of a repository")
     if not re.fullmatch(r"[\w./-]+", project.branch):

@@ -1,6 +1,7 @@
 """The Jenkins controller: its image, plugins, configuration as code and compose file. No controller can be had here."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -370,6 +371,20 @@ def test_the_controller_does_not_start_with_an_empty_secret(controller: Path) ->
     assert script(controller, "--check").returncode == 0
     (folder / "git-key").write_text("\n")
     assert script(controller, "--check").returncode == 1
+
+
+@pytest.mark.skipif(os.getuid() == 1000, reason="the container's user may read what is this user's")
+def test_a_secret_that_jenkins_may_not_read_is_opened_or_named(controller: Path) -> None:
+    folder = controller / "jenkins/secrets/controller"
+    script(controller)
+    for name in ("registry-user", "registry-password", "git-key", "git-known-hosts"):
+        (folder / name).write_text("brought")
+    (folder / "git-key").chmod(0o600)
+    said = script(controller, "--check")
+    assert said.returncode == 1
+    assert re.findall(r"^  ([a-z-]+): ", said.stderr, re.MULTILINE) == ["git-key"]
+    script(controller)
+    assert script(controller, "--check").returncode == 0
 
 
 @needs("ssh-keygen")

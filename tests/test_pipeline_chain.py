@@ -46,12 +46,12 @@ class Team(NamedTuple):
     controller: Controller
     cluster: Cluster
 
-    def push(self, message: str) -> str:
+    def push(self, message: str, branch: str = "main") -> str:
         """Commit everything, and push it; the commit."""
         git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
         run([*git, "add", "--all"], self.project)
         run([*git, "commit", "--quiet", "--message", message], self.project)
-        run([*git, "push", "--quiet", self.controller.remote, "HEAD:main"], self.project)
+        run([*git, "push", "--quiet", self.controller.remote, f"HEAD:{branch}"], self.project)
         return run(["git", "rev-parse", "HEAD"], self.project).strip()
 
     def configure(self, change: Callable[[dict[str, Any]], None]) -> None:
@@ -221,12 +221,12 @@ def test_by_hand_the_same_targets_run_in_the_same_order(team: Team, chain: Chain
 def test_what_is_said_of_a_build_leads_to_the_next(chain: Chain) -> None:
     commit = chain.built.record["parameters"]["COMMIT"]
     assert chain.trained.record["started"] == [
-        {"job": "build-image", "parameters": {"TRAIN_BUILD": "1", "COMMIT": commit, "CONTAINER": ""}}
+        {"job": "build-image", "parameters": {"TRAIN_BUILD": "1", "COMMIT": commit}}
     ]
     assert chain.built.record["started"] == [
         {
             "job": "deploy",
-            "parameters": {"ENVIRONMENT": "staging", "IMAGE_BUILD": "1", "COMMIT": commit, "CONTAINER": ""},
+            "parameters": {"ENVIRONMENT": "staging", "IMAGE_BUILD": "1", "COMMIT": commit},
         }
     ]
     assert chain.built.archived("build/image.json")["commit"] == commit
@@ -262,12 +262,22 @@ def test_production_waits_for_somebody_else_without_an_agent_or_the_lock(team: T
     assert chain.produced.record["locks"] == [{"resource": "my-model-production", "agent": None}]
     assert chain.produced.archived("build/deployment.json")["by"] == "starter, approved by approver"
     assert chain.staged.record["inputs"] == []
+
+
+def test_nobody_deploys_to_production_alone_by_another_commit_either(team: Team, chain: Chain) -> None:
+    def careless(config: dict[str, Any]) -> None:
+        config["pipelines"]["environments"]["production"]["approvers"] = ""
+
+    team.configure(careless)
+    commit = team.push("Ask nobody", "careless")
+    run(["git", "reset", "--quiet", "--hard", "HEAD~1"], team.project)
     for answer, result in (
         ({"user": "approver", "groups": ["deployers"], "abort": True}, "ABORTED"),
         ({"user": "starter", "groups": ["deployers"]}, "FAILURE"),
     ):
-        build = team.controller.run("deploy", answers=[answer], ENVIRONMENT="production")
+        build = team.controller.run("deploy", answers=[answer], ENVIRONMENT="production", COMMIT=commit)
         assert build.result == result, build.log
+        assert commit in build.record["inputs"][0]["message"]
         assert build.record["credentials"] == []
         assert "deploy" not in build.targets
         assert list(build.record["artifacts"]) == ["build/plan.json"]

@@ -21,7 +21,7 @@ NPM = Path(__file__).with_name("jenkins")
 PROJECT_JOBS = ("train-model", "build-image", "deploy")
 JENKINSFILES = ("Jenkinsfile", *(f"jenkins/{job}/Jenkinsfile" for job in PROJECT_JOBS))
 CALLED = {
-    **dict.fromkeys(("setup", "lint", "check", "test-report", "lint-image", "sbom"), ""),
+    **dict.fromkeys(("setup", "lint", "check", "test-report", "lint-image", "sbom", "deploy-wait"), ""),
     **dict.fromkeys(("train", "evaluate", "gate", "export-model", "import-model"), ""),
     **dict.fromkeys(("image", "push"), "docker"),
     **dict.fromkeys(("lint-chart", "deploy-plan", "deploy"), "helm"),
@@ -161,7 +161,6 @@ def test_secrets_are_masked_and_noticed_timeouts_hold_and_what_follows_depends_o
 WHERE = """
 pipeline {
     agent { label 'python' }
-    parameters { string(name: 'CONTAINER', defaultValue: '') }
     stages { stage('Where') { steps { inside { sh 'command -v dockerd || echo $CONTAINER > inside' } } } }
 }
 """
@@ -175,8 +174,10 @@ def test_steps_run_in_a_container_where_one_is_named(
     function, _, _ = (baked("penguins") / "Jenkinsfile").read_text(encoding="utf-8").partition("pipeline {")
     (tmp_path / "Jenkinsfile").write_text(function + WHERE, encoding="utf-8")
     environment = {"PATH": os.environ["PATH"], "DOCKER_HOST": docker_host}
-    controller = Controller(tmp_path / "home", tmp_path, environment=environment)
-    build = controller.run("where", "Jenkinsfile", CONTAINER=docker_daemon.BASE)
+    agent = Controller(tmp_path / "home", tmp_path, environment={**environment, "CONTAINER": docker_daemon.BASE})
+    build = agent.run("where", "Jenkinsfile")
     assert build.result == "SUCCESS", build.log
     assert (tmp_path / "home/workspace/where/inside").read_text() == f"{docker_daemon.BASE}\n"
-    assert "/dockerd" in controller.run("where", "Jenkinsfile").log
+    assert (
+        "/dockerd" in Controller(tmp_path / "other", tmp_path, environment=environment).run("where", "Jenkinsfile").log
+    )

@@ -60,7 +60,7 @@ class Rules {
         params: null, env: null, docker: ['image'], scm: [],
         currentBuild: ['currentResult', 'description', 'displayName', 'getBuildCauses', 'keepLog'],
     ]
-    static final METHODS = ['contains', 'getBuildCauses', 'image', 'inside', 'join', 'trim']
+    static final METHODS = ['contains', 'containsKey', 'getBuildCauses', 'image', 'inside', 'join', 'trim']
 
     final String name
     final List<String> faults = []
@@ -311,6 +311,12 @@ class Code extends CodeVisitorSupport {
     void visitDeclarationExpression(DeclarationExpression declaration) {
         declaration.rightExpression.visit(this)
         locals << declaration.variableExpression.name
+    }
+
+    @Override
+    void visitCatchStatement(CatchStatement handler) {
+        locals << handler.variable.name
+        super.visitCatchStatement(handler)
     }
 
     @Override
