@@ -281,7 +281,8 @@ def test_what_fails_helm_s_test_is_taken_back_with_helm_3_too(shipped: Shipped) 
     assert done.code == 2
     record = shipped.read("deployment.json")
     assert record["outcome"] == "rolled back"
-    assert record["why"].startswith("helm test failed; it is revision 3 again")
+    assert record["why"].startswith("helm test failed, see its log above; it is revision 3 again")
+    assert "pod smoke failed:" in done.said
     assert shipped.answers() == shipped.first["model_version"]
 
 
