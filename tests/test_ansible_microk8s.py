@@ -140,12 +140,19 @@ def test_a_machine_is_set_up_once_and_verify_sees_what_is_broken_then(
     right = role.read_text()
     rules = json.loads(right)
     everything_else = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["*"]}
-    role.write_text(json.dumps({**rules, "rules": [*rules["rules"], everything_else]}))
-    assert machine("verify")[1] == 1
+    into_pods = {"apiGroups": [""], "resources": ["pods/exec", "serviceaccounts/token"], "verbs": ["create"]}
+    role.write_text(json.dumps({**rules, "rules": [*rules["rules"], everything_else, into_pods]}))
+    _, failed, said = machine("verify")
+    assert failed == 1
+    for excess in ("create roles.rbac", "create pods --subresource=exec", "create serviceaccounts --subresource=token"):
+        assert excess in said
+    assert "my-model-staging:deployer" not in said, "a token is in no log"
     role.write_text(
         json.dumps({**rules, "rules": [rule for rule in rules["rules"] if "apps" not in rule["apiGroups"]]})
     )
-    assert machine("verify")[1] == 1
+    _, failed, said = machine("verify")
+    assert failed == 1
+    assert "may not create statefulsets.apps, patch deployments.apps" in " ".join(said.split())
     role.write_text(right)
     (tmp_path / "state/addon-rbac").unlink()
     assert machine("verify")[1] == 1

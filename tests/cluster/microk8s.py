@@ -8,6 +8,7 @@ RoleBindings that were applied to it, as RBAC does.
 import json
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ def main(words: list[str]) -> int:
                 print(apply(document))
         case ["kubectl", namespace, "get", "secret", name, "--output=json"]:
             print(json.dumps(token(namespace.removeprefix("--namespace="), name)))
-        case ["kubectl", "--kubeconfig", "/dev/stdin", "auth", "can-i", verb, resource, *rest]:
-            allowed = may(yaml.safe_load(sys.stdin), verb, resource, rest[1] if rest else None)
+        case ["kubectl", "--kubeconfig", "/dev/stdin", "auth", "can-i", *asked]:
+            allowed = may(yaml.safe_load(sys.stdin), question(asked))
             print("yes" if allowed else "no")
             return 0 if allowed else 1
         case _:
@@ -80,14 +81,25 @@ def token(namespace: str, name: str) -> dict[str, Any]:
     return {**secret, "data": {key: b64encode(value.encode()).decode() for key, value in data.items()}}
 
 
-def may(kubeconfig: dict[str, Any], verb: str, resource: str, namespace: str | None) -> bool:
+def question(words: list[str]) -> Namespace:
+    """What `kubectl auth can-i` is asked: VERB TYPE[.GROUP][/NAME], where what follows the slash is no subresource."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("verb")
+    parser.add_argument("resource")
+    parser.add_argument("--subresource", default="")
+    parser.add_argument("--namespace", "-n")
+    asked = parser.parse_args(words)
+    asked.resource, _, asked.name = asked.resource.partition("/")
+    return asked
+
+
+def may(kubeconfig: dict[str, Any], question: Namespace) -> bool:
     """Whether the account of a kubeconfig may do something."""
     b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"])
     home, account = kubeconfig["users"][0]["user"]["token"].split(":")
-    namespace = namespace or kubeconfig["contexts"][0]["context"]["namespace"]
-    plural, _, rest = resource.partition(".")
-    group, subresource = ("", f"/{plural.split('/')[1]}") if "/" in plural else (rest, "")
-    asked = plural.split("/")[0] + subresource
+    namespace = question.namespace or kubeconfig["contexts"][0]["context"]["namespace"]
+    plural, _, group = question.resource.partition(".")
+    asked = f"{plural}/{question.subresource}" if question.subresource else plural
     for path in STATE.glob(f"rolebinding.{namespace}.*.json"):
         binding = json.loads(path.read_text())
         if {"kind": "ServiceAccount", "name": account, "namespace": home} not in binding["subjects"]:
@@ -95,7 +107,9 @@ def may(kubeconfig: dict[str, Any], verb: str, resource: str, namespace: str | N
         role = json.loads(place("role", namespace, binding["roleRef"]["name"]).read_text())
         for rule in role["rules"]:
             groups, resources, verbs = rule["apiGroups"], rule["resources"], rule["verbs"]
-            if group in groups and (asked in resources or "*" in resources) and (verb in verbs or "*" in verbs):
+            if not {asked, "*"} & set(resources) or not {question.verb, "*"} & set(verbs) or group not in groups:
+                continue
+            if not rule.get("resourceNames") or question.name in rule["resourceNames"]:
                 return True
     return False
 
