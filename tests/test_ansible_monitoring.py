@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from bake import TEMPLATE
-from playbooks import ANSIBLE, HERE, INVENTORIES, SECRETS, program
+from playbooks import ANSIBLE, HERE, INVENTORIES, SECRETS, play, program
 from test_helm import (  # noqa: F401 (fixtures)
     WORKER,
     Document,
@@ -64,6 +64,13 @@ def test_prometheus_and_alertmanager_read_what_is_written(tmp_path: Path, invent
         "my-model-production", "my-model-production-worker",
     }  # fmt: skip
 
+    # Each is asked where it listens, and none where an add-on of MicroK8s has its node exporter.
+    addresses = {target for job in jobs for one in job.get("static_configs", ()) for target in one["targets"]}
+    listens = {re.search(r'"--web.listen-address=(\S+?)[ "]', (tmp_path / f"default-{name}").read_text())[1]  # type: ignore[index]
+               for name in ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")}  # fmt: skip
+    assert listens < addresses
+    assert "127.0.0.1:9100" not in listens
+
     told = tmp_path / "alertmanager.yml"
     subprocess.run(["amtool", "check-config", told], check=True, capture_output=True)
     for alert, job, receivers in [
@@ -88,6 +95,9 @@ def render(target: Path, inventory: str, **variables: Any) -> None:
         {"ansible.builtin.include_vars": f"{ROLE}/{name}/main.yml"} for name in ("defaults", "vars")
     ]
     tasks += [{"ansible.builtin.template": {"src": f"{name}.j2", "dest": f"{target}/{name}"}} for name in names]
+    packages = "{{ monitoring_packages }}"
+    default = {"src": "default.j2", "dest": f"{target}/default-{{{{ item }}}}"}
+    tasks.append({"ansible.builtin.template": default, "loop": packages})
     # Beside it are the role's folders, where its templates look for theirs.
     for name in ("templates", "files"):
         (target / name).symlink_to(ROLE / name)
@@ -149,6 +159,19 @@ def test_prometheus_is_told_of_the_running_pods_of_the_chart_and_keeps_them_whil
     assert done.returncode == 1
     assert "does not tell the pods of models" in done.stderr
     assert {path.name for path in (tmp_path / "targets").iterdir()} == set(written)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_verify_says_so_if_nobody_tells_which_pods_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\ntest "$*" = "start prometheus-pods.service" && exit {status}\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    changed, failed, said = play(tmp_path, "monitoring", "monitoring", entry="verify_pods")
+    assert (changed, failed) == (0, status), said
+    assert ("see journalctl -u prometheus-pods" in said) == bool(status)
 
 
 class API(ThreadingHTTPServer):
