@@ -10,11 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from bake import TEMPLATE
 from conftest import run
@@ -158,3 +163,38 @@ def test_compose_reads_its_file_and_nothing_secret_is_for_others(
     authority = folder / "tls/authority.crt"
     run(["openssl", "verify", "-CAfile", str(authority), str(folder / "tls/fluentd.crt")], folder)
     assert (tmp_path / "credentials/fluentd-ca.crt").read_text() == authority.read_text()
+
+
+def ending_in(days: int, tls: Path) -> bytes:
+    """Sign Fluentd's certificate anew for as many days, all else as it is; what is in its file then."""
+    old = x509.load_pem_x509_certificate((tls / "fluentd.crt").read_bytes())
+    key = load_pem_private_key((tls / "authority.key").read_bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    new = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), old.serial_number)
+    new = new.not_valid_before(old.not_valid_before_utc).not_valid_after(datetime.now(UTC) + timedelta(days=days))
+    for extension in old.extensions:
+        new = new.add_extension(extension.value, extension.critical)
+    (tls / "fluentd.crt").write_bytes(new.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    return (tls / "fluentd.crt").read_bytes()
+
+
+def test_a_certificate_is_replaced_before_it_ends_and_not_sooner(variables: dict[str, Any], tmp_path: Path) -> None:
+    tls = tmp_path / "efk/tls"
+    tls.mkdir(parents=True)
+    (tmp_path / "credentials").mkdir()
+
+    def given() -> tuple[int, bytes]:
+        changed, failed, said = efk(tmp_path, "tls", **variables)
+        assert not failed, said
+        return changed, (tls / "fluentd.crt").read_bytes()
+
+    assert given()[0] > 0
+    first = (tls / "fluentd.crt").read_bytes()
+    assert given() == (0, first)
+
+    for days, replaced in ((40, 0), (20, 1)):
+        certificate = ending_in(days, tls)
+        changed, now = given()
+        assert (changed, now != certificate) == (replaced, bool(replaced)), days
+    run(["openssl", "x509", "-in", "fluentd.crt", "-noout", "-checkend", str(800 * 24 * 3600)], tls)
+    run(["openssl", "verify", "-CAfile", "authority.crt", "fluentd.crt"], tls)
