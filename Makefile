@@ -45,13 +45,15 @@ bench-quick: .venv/.bake ## Measure ours, naive and the limits, in some minutes;
 # An inventory is a folder of ansible/inventories or a path.
 MACHINES = $(if $(findstring /,$(INVENTORY)),$(abspath $(INVENTORY)),$(CURDIR)/ansible/inventories/$(INVENTORY))
 ON_PATH = PATH="$(CURDIR)/$(BIN):$$PATH"
-PLAY = cd ansible && $(ON_PATH) ansible-playbook -i '$(MACHINES)' --vault-password-file '$(VAULT_PASSWORD)'
+# As for whoever calls make: playbooks are run in another folder. `abspath` would take a path apart at its blanks.
+PASSWORD_FILE = $(if $(filter /%,$(firstword $(VAULT_PASSWORD))),,$(CURDIR)/)$(VAULT_PASSWORD)
+PLAY = cd ansible && $(ON_PATH) ansible-playbook -i '$(MACHINES)' --vault-password-file '$(PASSWORD_FILE)'
 
 vault: .venv/.ansible ## Generate the secrets of INVENTORY that are missing, encrypted by ansible-vault
-	@$(ON_PATH) $(BIN)/python scripts/vault.py '$(MACHINES)' '$(VAULT_PASSWORD)'
+	@$(ON_PATH) $(BIN)/python scripts/vault.py '$(MACHINES)' '$(PASSWORD_FILE)'
 
 vault-edit: vault ## Open the secrets of INVENTORY in your editor
-	@$(ON_PATH) ansible-vault edit --vault-password-file '$(VAULT_PASSWORD)' '$(MACHINES)/group_vars/all/vault.yml'
+	@$(ON_PATH) ansible-vault edit --vault-password-file '$(PASSWORD_FILE)' '$(MACHINES)/group_vars/all/vault.yml'
 
 hosts: vault ## Install and configure the machines of INVENTORY; see first what would change by ARGS="--check --diff"
 	@$(PLAY) site.yml $(ARGS)

@@ -52,9 +52,30 @@ def play(
         how many tasks changed something, how many failed, and what was said.
     """
     tasks = [{"name": "Run it", "ansible.builtin.import_role": {"name": role, "tasks_from": entry}, "tags": [role]}]
+    return carry_out(folder, hosts, tasks, *options, name=f"{role}-{entry}", inventory=inventory, **variables)
+
+
+def tasks_of(role: str, file: str, *names: str) -> list[dict[str, Any]]:
+    """Those tasks of a role's file that have these names."""
+    found = [task for task in yaml.safe_load((ANSIBLE / f"roles/{role}/tasks/{file}.yml").read_text())
+             if task["name"] in names]  # fmt: skip
+    assert len(found) == len(names), f"{file}.yml of {role} has not all of {names}"
+    return found
+
+
+def carry_out(
+    folder: Path,
+    hosts: str,
+    tasks: list[dict[str, Any]],
+    *options: str,
+    name: str = "tasks",
+    inventory: str = "example",
+    **variables: Any,
+) -> tuple[int, int, str]:
+    """Run tasks; arguments and what is returned are those of `play`, and the name is that of the playbook."""
     # The first of the group, as all of them would be this machine.
-    only = {"name": role, "hosts": f"{hosts}[0]", "gather_subset": ["network"], "tasks": tasks}
-    playbook = folder / f"{role}-{entry}.yml"
+    only = {"name": name, "hosts": f"{hosts}[0]", "gather_subset": ["network"], "tasks": tasks}
+    playbook = folder / f"{name}.yml"
     playbook.write_text(yaml.safe_dump([only]))
     command = [
         program("ansible-playbook"), str(playbook), "--inventory", str(ANSIBLE / "inventories" / inventory),
