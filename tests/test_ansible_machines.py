@@ -195,7 +195,7 @@ def test_agents_are_given_the_time_to_come_and_named_if_they_do_not(tmp_path: Pa
     told: dict[str, Any] = {
         "jenkins_controller_started": True,
         "jenkins_controller_folder": "/opt/jenkins",
-        "jenkins_controller_secrets": {"admin-password": "a-password-of-the-tests"},
+        "jenkins_controller_secrets": {"admin-password": "password"},
         "jenkins_environment": {"CONTROLLER_PORT": controller.server_address[1]},
     }
     _, failed, said = carry_out(tmp_path, "jenkins_controller", tasks, **told)
