@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bake import TEMPLATE
 
 ANSIBLE = TEMPLATE / "ansible"
@@ -16,6 +18,11 @@ PROGRAMS = Path(sys.executable).parent
 def missing() -> list[str]:
     """What has to be installed before playbooks can be read or run here: the dependency group `ansible`."""
     return [name for name in ("ansible-playbook", "ansible-lint", "yamllint") if not (PROGRAMS / name).exists()]
+
+
+needs_ansible = pytest.mark.skipif(
+    bool(missing()) and not os.environ.get("CI"), reason=f"{', '.join(missing())}: run make vault, or make test-all"
+)
 
 
 def environment(**variables: str) -> dict[str, str]:

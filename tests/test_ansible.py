@@ -1,7 +1,6 @@
 """The playbooks as they are read: lint, syntax, documented variables, secrets that are none in plain text."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,17 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_tools import ANSIBLE, PLAYBOOKS, call, copy_inventory, generate_vault, missing
+from ansible_tools import ANSIBLE, PLAYBOOKS, call, copy_inventory, generate_vault, needs_ansible
 from bake import TEMPLATE
 from check_vault import faults
 
-LACKING = missing()
-pytestmark = [
-    pytest.mark.t0,
-    pytest.mark.skipif(
-        bool(LACKING) and not os.environ.get("CI"), reason=f"{', '.join(LACKING)}: run make vault, or make test-all"
-    ),
-]
+pytestmark = [pytest.mark.t0, needs_ansible]
 INVENTORIES = ("example", "team")
 GROUPS = ("jenkins_controller", "jenkins_agents", "kubernetes", "logging", "monitoring")
 ROLES = sorted(path.name for path in ANSIBLE.glob("roles/*"))

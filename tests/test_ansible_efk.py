@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from ansible_tools import needs_ansible
 from bake import TEMPLATE
 from conftest import run
 from demo import free_port
@@ -30,6 +31,7 @@ from search import Search
 
 pytestmark = [
     pytest.mark.t1,
+    needs_ansible,
     pytest.mark.skipif(not has_plugin("compose") and not os.environ.get("CI"), reason="Compose 2 is not installed"),
 ]
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}"

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_tools import call, copy_inventory
+from ansible_tools import call, copy_inventory, needs_ansible
 from bake import TEMPLATE
 from playbooks import ANSIBLE, carry_out, play, tasks_of
 
-pytestmark = pytest.mark.t1
+pytestmark = [pytest.mark.t1, needs_ansible]
 
 
 def test_what_roles_leave_beside_an_inventory_is_no_part_of_it(tmp_path: Path) -> None:

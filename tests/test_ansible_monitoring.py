@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_tools import needs_ansible
 from bake import TEMPLATE
+from docker_daemon import has_plugin
 from playbooks import ANSIBLE, HERE, INVENTORIES, SECRETS, play, program
 from test_helm import (  # noqa: F401 (fixtures)
     WORKER,
@@ -48,6 +50,7 @@ needs_tools = pytest.mark.skipif(
 
 
 @needs_tools
+@needs_ansible
 @pytest.mark.parametrize("inventory", INVENTORIES)
 def test_prometheus_and_alertmanager_read_what_is_written(tmp_path: Path, inventory: str) -> None:
     credentials = tmp_path / "credentials"
@@ -161,6 +164,7 @@ def test_prometheus_is_told_of_the_running_pods_of_the_chart_and_keeps_them_whil
     assert {path.name for path in (tmp_path / "targets").iterdir()} == set(written)
 
 
+@needs_ansible
 @pytest.mark.parametrize("status", [0, 1])
 def test_verify_says_so_if_nobody_tells_which_pods_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
@@ -220,7 +224,7 @@ def grafana(tmp_path: Path) -> dict[str, Any]:
     return {"folder": tmp_path, "image": image}
 
 
-@pytest.mark.skipif(shutil.which("docker") is None and not os.environ.get("CI"), reason="Compose is not installed")
+@pytest.mark.skipif(not has_plugin("compose") and not os.environ.get("CI"), reason="Compose 2 is not installed")
 def test_compose_reads_grafanas_file_and_its_image_is_the_projects_own(grafana: dict[str, Any]) -> None:
     command = ["docker", "compose", "--file", str(grafana["folder"] / "compose.yaml"), "config", "--format", "json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
