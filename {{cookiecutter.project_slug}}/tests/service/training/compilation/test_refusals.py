@@ -19,7 +19,7 @@ from service.training.compilation import estimators
 from service.training.compilation.estimators import CompiledEstimator
 from service.training.compilation.preprocessing import compile_preprocessing
 from service.training.compilation.refusal import Refusal
-from tests.service.training.compilation.conftest import GAPS, PROVED, Compiling, fit_with
+from tests.service.training.compilation.conftest import GAPS, Compiling, fit_with
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ class OwnScaler(StandardScaler):  # type: ignore[misc]
 
 
 def test_a_class_that_only_passes_on_is_compiled(compiling: Compiling) -> None:
-    assert compiling(Delegating(), LogisticRegression()).first.verdict in PROVED
+    assert compiling(Delegating(), LogisticRegression()).first.verdict == "serves"
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,13 @@ def test_an_estimator_without_a_compiled_form_keeps_compiled_preprocessing(
     compiled = compiling(_over(StandardScaler(), columns=["rooms"]), model)
     assert compiled.first.verdict == "refused"
     assert why in compiled.first.why
-    assert compiled.candidate("columns -> model.joblib").verdict in PROVED
+    assert compiled.candidate("columns -> model.joblib").verdict == "serves"
 
 
 def test_the_users_own_preprocessing_feeds_a_compiled_forest(compiling: Compiling) -> None:
-    compiled = compiling(Meddling(), RandomForestClassifier(30, random_state=0))
-    assert compiled.candidate("preprocessor.joblib -> onnx").verdict in PROVED
+    # So many trees that the compiled ones are the faster by far, however busy this machine is.
+    compiled = compiling(Meddling(), RandomForestClassifier(300, random_state=0))
+    assert compiled.candidate("preprocessor.joblib -> onnx").verdict == "serves"
 
 
 def _wrong(change: Any) -> Any:
