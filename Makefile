@@ -80,19 +80,23 @@ jobs: .venv/.jenkins ## Render the jobs of projects into build/jenkins: make job
 jobs-update: .venv/.jenkins ## Render the jobs of projects and send them to the controller at JENKINS_URL
 	@$(BIN)/python scripts/pipeline_jobs.py update $(PROJECT)
 
-lint: .venv/.dev ## Check style, formatting and types of the template's own code
-	$(BIN)/ruff check .
+# The version of the machinery in it is an answer of cookiecutter, which ruff cannot read.
+UNRENDERED := --extend-exclude "*cookiecutter.project_slug*/pyproject.toml"
+
+lint: .venv/.dev ## Check style, formatting, types and the direction of imports
+	$(BIN)/ruff check $(UNRENDERED) .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd library && ../$(BIN)/mypy
+	cd library && ../$(BIN)/lint-imports
 
 format: .venv/.dev ## Mend style and formatting where that can be done safely
-	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
-	cd '$(TREE)' && ../$(BIN)/ruff check --fix . && ../$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(UNRENDERED) . && $(BIN)/ruff format .
 
 clean: ## Remove what was built, and what tools left behind; .venv stays
 	rm -rf build .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	cd '$(TREE)' && rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find hooks scripts tests '$(TREE)' -name __pycache__ -prune -exec rm -rf {} +
+	cd library && rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find hooks library scripts tests '$(TREE)' -name __pycache__ -prune -exec rm -rf {} +
 
 # Installing is done by uv, which is installed into .venv if there is none.
 UV = $$(command -v uv || echo $(BIN)/uv)
@@ -117,9 +121,7 @@ UV = $$(command -v uv || echo $(BIN)/uv)
 	@$(UV) pip install --quiet --python $(BIN)/python --group jenkins
 	@touch $@
 
-# The code of a generated project is checked here too, so what it depends on is installed beside the template's tools.
-.venv/.dev: .venv/.bake $(TREE)/pyproject.toml
-	@$(UV) pip install --quiet --python $(BIN)/python --group dev
-	@rm -rf build/dependencies && $(BIN)/python scripts/bake.py build project_slug=dependencies >/dev/null
-	@$(UV) pip install --quiet --python $(BIN)/python --requirement build/dependencies/pyproject.toml --all-extras
+.venv/.dev: .venv/.bake library/pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --group dev --group library/pyproject.toml:test \
+		--requirement library/pyproject.toml --all-extras --editable library
 	@touch $@

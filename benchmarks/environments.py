@@ -106,7 +106,7 @@ def train_project(model: str) -> Path:
     shutil.rmtree(project, ignore_errors=True)
     shutil.copytree(WORK / "baked" / NAME, project)
     lay_out(model, project / "src" / "model")
-    run([str(python_of(OURS)), "-m", "service.cli", "train"], cwd=project, env={"PYTHONPATH": "src"})
+    run([str(python_of(OURS)), "-m", "ml_microservice.cli", "train"], cwd=project, env={"PYTHONPATH": "src"})
     return project
 
 

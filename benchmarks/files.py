@@ -1,4 +1,4 @@
-"""Files: rows a second of `service predict`, of the pipeline on chunks of pandas, and of MLflow's Python function."""
+"""Files: rows a second of `ml-service predict`, of the pipeline on chunks of pandas, and of MLflow."""
 
 import csv
 import os
@@ -34,7 +34,7 @@ class FileSystem:
 def _ours(workers: int) -> Callable[[Launch, Path, Path], list[str]]:
     def command(launch: Launch, source: Path, target: Path) -> list[str]:
         options = ["--output", str(target), "--workers", str(workers)]
-        return [str(launch.bin / "python"), "-m", "service.cli", "predict", str(source), *options]
+        return [str(launch.bin / "python"), "-m", "ml_microservice.cli", "predict", str(source), *options]
 
     return command
 

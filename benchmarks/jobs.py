@@ -146,7 +146,7 @@ def _running(way: JobSystem, launch: Launch, variables: dict[str, str], first: b
     if is_ours:
         shutil.rmtree(launch.project / "var", ignore_errors=True)  # jobs and records of an earlier visit
         serve = serve_ours(launch)
-        work = [str(launch.bin / "python"), "-c", "from service.cli import main; main()", "worker"]
+        work = [str(launch.bin / "python"), "-c", "from ml_microservice.cli import main; main()", "worker"]
     else:
         serve = uvicorn("naive_celery")(launch)
         options = ["--concurrency", str(WORKERS), "--loglevel", "warning"]

@@ -76,7 +76,7 @@ OUR_SERVICE = System(
     engine=True,
     bulk_path="/predict/batch",
     bulk_forms=(JSON, ARROW, PARQUET),
-    settings="service serve, as config.yaml comes",
+    settings="ml-service serve, as config.yaml comes",
 )
 OUR_VARIANTS = (
     replace(

@@ -114,8 +114,8 @@ def script(name: str) -> Callable[[Launch], list[str]]:
 
 
 def serve_ours(launch: Launch) -> list[str]:
-    """`service serve` in the baked project, as the command that an installation makes runs it."""
-    command = "from service.cli import main; main()"
+    """`ml-service serve` in the baked project, as the command that an installation makes runs it."""
+    command = "from ml_microservice.cli import main; main()"
     return [str(launch.bin / "python"), "-c", command, "serve", "--port", str(launch.port)]
 
 

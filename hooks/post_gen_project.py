@@ -9,12 +9,9 @@ from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
-PRUNE: tuple[tuple[str, object, tuple[str, ...]], ...] = (
-    ("starter", "penguins", ("starters/diabetes", "starters/penguins/src/model/data")),
-    ("starter", "diabetes", ("starters/penguins", "starters/diabetes/src/model/data")),
-    ("starter", "blank", ("starters",)),
-)
+PRUNE: tuple[tuple[str, object, tuple[str, ...]], ...] = ()
 """Option, answer, and the files and folders that a project with that answer does not have."""
+STARTERS = "vendor/ml-microservice/src/ml_microservice/starters"
 
 NEXT_STEPS = """
 The project is in {slug}/. Next:
@@ -31,7 +28,7 @@ README.md says which files are yours to fill in.
 
 def lay_over(starter: str, root: Path) -> None:
     """Copy the starter's files, which are the user's from now on, to their places in the project."""
-    shutil.copytree(root / "starters" / starter, root, dirs_exist_ok=True)
+    shutil.copytree(root / STARTERS / starter, root, dirs_exist_ok=True)
 
 
 def prune(answers: dict[str, object], root: Path) -> None:

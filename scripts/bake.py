@@ -4,6 +4,7 @@ Usage: python scripts/bake.py FOLDER [OPTION=ANSWER ...]
 """
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -33,9 +34,9 @@ def copy_template(destination: Path) -> Path:
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=TEMPLATE, check=True, capture_output=True, text=True).stdout
     for name in sorted(set(filter(None, listing.split("\0")))):
-        if (TEMPLATE / name).is_file():  # a deleted file stays listed until the deletion is committed
+        if os.path.lexists(TEMPLATE / name):  # a deleted file stays listed until the deletion is committed
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(TEMPLATE / name, destination / name)
+            shutil.copy2(TEMPLATE / name, destination / name, follow_symlinks=False)
     return destination
 
 

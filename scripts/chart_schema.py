@@ -14,7 +14,7 @@ WIDTH = 120
 def render(text: str) -> str:
     """The schema with the settings as the code has them now."""
     sys.path.insert(0, str(TREE / "src"))
-    from service.settings import Settings
+    from ml_microservice.settings import Settings
 
     document = json.loads(text)
     document["properties"]["config"] = _section(Settings.model_json_schema())

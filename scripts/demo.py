@@ -22,11 +22,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from service.features.examples import example_row
-from service.features.loading import complete_features, load_features
-from service.settings import load_settings
-from service.training.fitting import load_frame
-from service.training.hooks import load_hooks
+from ml_microservice.features.examples import example_row
+from ml_microservice.features.loading import complete_features, load_features
+from ml_microservice.settings import load_settings
+from ml_microservice.training.fitting import load_frame
+from ml_microservice.training.hooks import load_hooks
 
 HOST, PORT = "127.0.0.1", 8000
 START_SECONDS = 60
@@ -59,7 +59,7 @@ def main(project: Path) -> None:
 @contextmanager
 def serving(project: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """The service as a process, which is asked to end afterwards, and has to end well."""
-    command = [str(project / ".venv/bin/service"), "serve", "--host", HOST, "--port", str(port)]
+    command = [str(project / ".venv/bin/ml-service"), "serve", "--host", HOST, "--port", str(port)]
     with (project / LOG).open("wb") as log:
         # Ctrl-C is for this process, which then ends the service as an orchestrator would.
         process = subprocess.Popen(command, cwd=project, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -141,9 +141,9 @@ def show(project: Path, base: str, request: dict[str, Any], answer: dict[str, An
     print(f"\nanswered\n{json.dumps(answer, indent=2, ensure_ascii=False)}")
     prediction_id, feedback = answer["prediction_id"], shlex.quote(str(answer["prediction"]))
     print(f"\nIt is on record, and so are those of {more} rows of the training data. In the project's folder:")
-    print(f"A record           .venv/bin/service records show {prediction_id}")
-    print(f"A feedback         .venv/bin/service feedback {prediction_id} {feedback}")
-    print("How right it is    .venv/bin/service performance")
+    print(f"A record           .venv/bin/ml-service records show {prediction_id}")
+    print(f"A feedback         .venv/bin/ml-service feedback {prediction_id} {feedback}")
+    print("How right it is    .venv/bin/ml-service performance")
     print("A drift report     make drift")
     print(f"\nAPI documentation  {base}/docs" + ("" if sys.stdout.isatty() else "  (while it is served)"))
     print(f"Report             {report}")

@@ -64,7 +64,7 @@ def serving(project: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([project / ".venv/bin/service", "serve", "--port", str(port)], cwd=project)
+    process = subprocess.Popen([project / ".venv/bin/ml-service", "serve", "--port", str(port)], cwd=project)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
@@ -133,7 +133,7 @@ def drift_report(project: Path, base: str) -> Path:
     report = project / "drift.html"
     deadline = time.monotonic() + START_SECONDS
     while True:
-        command = [str(project / ".venv/bin/service"), "drift", "--json", "--html", str(report)]
+        command = [str(project / ".venv/bin/ml-service"), "drift", "--json", "--html", str(report)]
         found = json.loads(subprocess.run(command, cwd=project, check=True, capture_output=True).stdout)
         if found["rows"] == len(penguins):
             return report

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(not has_plugin("compose") and not os.environ.get("CI"), reason="Compose 2 is not installed"),
 ]
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}"
-RECEIVER = TREE / "tests/service/records/sinks/forward_receiver.py"
+RECEIVER = TEMPLATE / "library/tests/records/sinks/forward_receiver.py"
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def checkout(baked: Callable[[str], Path], tmp_path: Path) -> Path:
     """A project whose command is there, without an environment of its own."""
     folder = tmp_path / "my-model"
     shutil.copytree(baked("penguins"), folder)
-    command = folder / ".venv/bin/service"
+    command = folder / ".venv/bin/ml-service"
     command.parent.mkdir(parents=True)
-    command.write_text(f'#!/bin/sh\nPYTHONPATH=src exec {sys.executable} -m service.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH=src exec {sys.executable} -m ml_microservice.cli "$@"\n')
     command.chmod(0o755)
     return folder
 

@@ -47,7 +47,7 @@ def test_no_request_gets_an_answer_that_is_not_documented(
 @contextmanager
 def working(project: Path) -> Iterator[None]:
     """A worker that does the jobs, as long as the block lasts."""
-    command = [str(project / ".venv/bin/service"), "worker", "--concurrency", "1"]
+    command = [str(project / ".venv/bin/ml-service"), "worker", "--concurrency", "1"]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield

@@ -81,5 +81,10 @@ def test_ejecting_the_example_gives_the_blank_starter(
     if starter == "blank":
         return
     project = bake(tmp_path, template=template, starter=starter, **ANSWERS)
-    run([sys.executable, "-m", "service.cli", "eject-example"], project, PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1")
+    run(
+        [sys.executable, "-m", "ml_microservice.cli", "eject-example"],
+        project,
+        PYTHONPATH="src",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
     assert tree(project) == tree(baked("blank"))

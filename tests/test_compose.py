@@ -129,7 +129,7 @@ def test_what_must_survive_is_on_a_named_volume(services: dict[str, dict[str, An
 
 @needs_compose
 def test_the_service_is_told_by_settings_that_exist(services: dict[str, dict[str, Any]], project: Path) -> None:
-    from service.settings import load_settings
+    from ml_microservice.settings import load_settings
 
     passed = {"SERVICE__DATABASE__URL": "postgresql+psycopg://service@postgres:5432/service",
               "SERVICE__JOBS__BROKER": "amqp://service@rabbitmq:5672/"}  # fmt: skip

@@ -19,11 +19,11 @@ from urllib.request import ProxyHandler, Request, build_opener
 import grpc
 import pytest
 import yaml
+from ml_microservice.api.grpc.messages import CLASSES, SERVICE
 
 from bake import TEMPLATE
 from conftest import run
 from demo import HOST, example_request, free_port, open_url, serving, training_rows, wait_until_ready
-from service.api.grpc.messages import CLASSES, SERVICE
 
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}/monitoring"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((TREE / "grafana/dashboards").glob("*.json"))}
@@ -117,7 +117,7 @@ def test_a_prometheus_that_scraped_a_service_has_data_for_every_panel_and_rule(
     targets = {"api": port, "worker": worker_port}
     with (
         serving(project, port) as process,
-        running([str(project / ".venv/bin/service"), "worker"], project, tmp_path / "worker.log"),
+        running([str(project / ".venv/bin/ml-service"), "worker"], project, tmp_path / "worker.log"),
     ):
         wait_until_ready(base, process)
         rows = training_rows(project)

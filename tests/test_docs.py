@@ -22,9 +22,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SCRIPT = """
 import sys
 from fastapi.testclient import TestClient
-from service.api.app import create_app
-from service.settings import load_settings
-from service.training.pipeline import train
+from ml_microservice.api.app import create_app
+from ml_microservice.settings import load_settings
+from ml_microservice.training.pipeline import train
 
 train(load_settings())
 client = TestClient(create_app())
@@ -96,7 +96,7 @@ def test_every_make_target_exists(document: Path) -> None:
 
 @each
 def test_every_service_command_exists(document: Path) -> None:
-    from service.cli import app
+    from ml_microservice.cli import app
 
     known = command_paths(app)
     lengths = range(max(map(len, known)), 0, -1)

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ml_microservice.features.loading import load_features
+from ml_microservice.inference.predictor import Predictions
+from ml_microservice.monitoring.drift.comparing import Window, compare
+from ml_microservice.records.database.store import Window as Records
+from ml_microservice.settings import MonitoringSettings
+from ml_microservice.training.reference import make_reference
 
 from bake import TEMPLATE
-from service.features.loading import load_features
-from service.inference.predictor import Predictions
-from service.monitoring.drift.comparing import Window, compare
-from service.records.database.store import Window as Records
-from service.settings import MonitoringSettings
-from service.training.reference import make_reference
 
 STARTER = TEMPLATE / "{{cookiecutter.project_slug}}/starters/penguins/src/model"
 WINDOWS = 200

@@ -382,9 +382,8 @@ def test_every_container_has_what_keeps_it_in_its_bounds(rendered: Callable[...,
 def test_paths_and_ports_are_those_of_the_service(rendered: Callable[..., list[Document]]) -> None:
     from fastapi import FastAPI
     from fastapi.routing import APIRoute
-
-    from service.api.docs import add_docs
-    from service.api.traffic import KEYED, PROBES
+    from ml_microservice.api.docs import add_docs
+    from ml_microservice.api.traffic import KEYED, PROBES
 
     documents = everything(rendered)
     api = next(each for each in containers(documents) if each["name"] == "api")
@@ -415,9 +414,8 @@ def test_paths_and_ports_are_those_of_the_service(rendered: Callable[..., list[D
 
 
 def test_commands_exist(rendered: Callable[..., list[Document]]) -> None:
+    from ml_microservice.cli import app
     from typer.main import get_command
-
-    from service.cli import app
 
     for container in containers(everything(rendered)):
         words = [word for word in container["args"] if re.fullmatch("[a-z]+", word)]
@@ -431,7 +429,7 @@ def test_commands_exist(rendered: Callable[..., list[Document]]) -> None:
 def test_the_environment_names_settings_and_gives_them_what_they_take(
     folder: Path, rendered: Callable[..., list[Document]], tmp_path: Path
 ) -> None:
-    from service.settings import load_settings
+    from ml_microservice.settings import load_settings
 
     many: Values = {
         "config": {
@@ -454,7 +452,7 @@ def test_the_environment_names_settings_and_gives_them_what_they_take(
 
 
 def test_the_defaults_that_the_templates_know_are_those_of_the_settings(folder: Path) -> None:
-    from service.settings import Settings
+    from ml_microservice.settings import Settings
 
     texts = "\n".join(path.read_text() for path in (folder / "templates").glob("*.*"))
     found = re.findall(r'\(list [.$] "(\w*)" "(\w+)" (\(list [^)]*\)|[^)]*)\)', texts)
@@ -475,7 +473,7 @@ def test_without_workers_no_job_is_taken(rendered: Callable[..., list[Document]]
 
 
 def test_secrets_are_mounted_and_never_said(rendered: Callable[..., list[Document]]) -> None:
-    from service.settings import ENV_PREFIX, SECRETS
+    from ml_microservice.settings import ENV_PREFIX, SECRETS
 
     names = {f"{ENV_PREFIX}{key.upper().replace('.', '__')}" for key in SECRETS}
     documents = everything(rendered)
@@ -493,12 +491,12 @@ def test_secrets_are_mounted_and_never_said(rendered: Callable[..., list[Documen
 
 
 def test_a_pod_that_ends_has_time_for_its_work_and_its_records(rendered: Callable[..., list[Document]]) -> None:
-    from service.api.server import DRAIN_SECONDS
-    from service.api.workers import GRACE_SECONDS
-    from service.companion import GRACE_SECONDS as CHILD_GRACE
-    from service.jobs.watch import BACK_SECONDS
-    from service.jobs.worker import LAST_SECONDS
-    from service.records.shipping_child import DRAIN_SECONDS as CHILD_SECONDS
+    from ml_microservice.api.server import DRAIN_SECONDS
+    from ml_microservice.api.workers import GRACE_SECONDS
+    from ml_microservice.companion import GRACE_SECONDS as CHILD_GRACE
+    from ml_microservice.jobs.watch import BACK_SECONDS
+    from ml_microservice.jobs.worker import LAST_SECONDS
+    from ml_microservice.records.shipping_child import DRAIN_SECONDS as CHILD_SECONDS
 
     times: Values = {"preStopSeconds": 7, "config": {n: {"shutdown_seconds": 40} for n in ("api", "jobs")}}
     child = CHILD_SECONDS + CHILD_GRACE
@@ -539,8 +537,8 @@ def test_records_outlive_pods_where_claims_are_kept(
 
 
 def test_keda_looks_at_the_queues_of_the_service(rendered: Callable[..., list[Document]]) -> None:
-    from service.jobs.queue import work_queues
-    from service.settings import Settings
+    from ml_microservice.jobs.queue import work_queues
+    from ml_microservice.settings import Settings
 
     documents = rendered(WORKER, KEDA, {"config": {"jobs": {"timeout_seconds": 900}}})
     spec = named(documents, "ScaledObject")["spec"]

@@ -23,7 +23,7 @@ def test_a_dockerfile_is_clean_under_hadolint(image: str, baked: Callable[[str],
 
 
 def test_the_image_has_extras_that_exist_and_no_tools(baked: Callable[[str], Path]) -> None:
-    from service.settings import load_settings
+    from ml_microservice.settings import load_settings
 
     project = baked("penguins")
     extras = load_settings(project, {}).image.extras

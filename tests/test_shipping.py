@@ -37,7 +37,7 @@ NEVER_READY = 'ENTRYPOINT ["python", "-c", "import time; time.sleep(600)"]'
 NO_SMOKE = r"""USER 0
 RUN cd /app/src/service/cli && sed -i 's#"/predict"#"/unknown"#' smoke.py && rm __pycache__/smoke.*
 USER 10001"""
-"""It serves as ever, but its `service smoke`, which `helm test` runs, fails."""
+"""It serves as ever, but its `ml-service smoke`, which `helm test` runs, fails."""
 
 
 class Done(NamedTuple):
@@ -159,7 +159,7 @@ def test_an_image_that_answers_a_golden_row_otherwise_goes_no_further(shipped: S
     text = json.dumps(rows).encode()
     try:
         (folder / "golden.json").write_bytes(text)
-        from service.artefact.manifest import FileDigest
+        from ml_microservice.artefact.manifest import FileDigest
 
         manifest = json.loads(before["manifest.json"])
         manifest["files"]["golden.json"] = FileDigest.of(text).model_dump()

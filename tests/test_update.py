@@ -90,7 +90,7 @@ def renew(template: Path) -> None:
 def test_an_update_leaves_my_files_alone_and_renews_the_machinery(ejected: bool, template: Path, project: Path) -> None:
     edit(project)
     if ejected:
-        run([sys.executable, "-m", "service.cli", "eject-example"], project, PYTHONPATH="src")
+        run([sys.executable, "-m", "ml_microservice.cli", "eject-example"], project, PYTHONPATH="src")
     commit(project, "My first week")
     before = tree(project)
     renew(template)

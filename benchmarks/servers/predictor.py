@@ -30,8 +30,8 @@ def pipeline() -> Callable[[Rows], Answers]:
 
 def engine(project: str) -> Callable[[Rows], Answers]:
     """The predictor of the baked project, without its server."""
-    from service.artefact.store import ArtefactStore
-    from service.inference.served_model import load_served_model
+    from ml_microservice.artefact.store import ArtefactStore
+    from ml_microservice.inference.served_model import load_served_model
 
     folder = ArtefactStore(Path(project) / "model_bin").path("current")
     served = load_served_model(folder, Path(project).name, None)

@@ -43,7 +43,7 @@ JOBS = Board(
             Panel(
                 "Failed jobs",
                 {"by fault of the {{fault}}": 'max by (fault) (jobs_dead_letters{job="$job"})'},
-                "`service jobs dead list` says why. The caller's fault: he is told by the job.",
+                "`ml-service jobs dead list` says why. The caller's fault: he is told by the job.",
                 "number",
                 width=8,
             ),

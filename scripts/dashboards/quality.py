@@ -77,7 +77,7 @@ QUALITY = Board(
                     "{{feature}}": 'max by (feature) (drift_alert{job="$job",role="feature",feature=~"$feature"})',
                     "answers: {{role}}": 'max by (role) (drift_alert{job="$job",role=~"prediction|confidence"})',
                 },
-                "1 is an alarm. `service drift --html` shows the distributions.",
+                "1 is an alarm. `ml-service drift --html` shows the distributions.",
                 "states",
                 limits=(2, 1),
                 width=12,

@@ -29,7 +29,7 @@ RECORDS = Board(
             Panel(
                 "Refused for good",
                 {"{{sink}}": 'sum by (sink) (records_dead_letters{job="$job",sink=~"$sink"})'},
-                "Dead letters: kept with their reason, and sent again by `service records replay`.",
+                "Dead letters: kept with their reason, and sent again by `ml-service records replay`.",
                 "number",
                 limits=(1, 0.5),
                 width=5,

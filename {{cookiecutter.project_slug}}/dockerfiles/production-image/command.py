@@ -3,7 +3,7 @@
 
 import sys
 
-from service.cli import main
+from ml_microservice.cli import main
 
 sys.argv[0] = "service"
 main()

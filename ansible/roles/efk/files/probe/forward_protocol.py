@@ -1,1 +1,1 @@
-../../../../../{{cookiecutter.project_slug}}/src/service/records/sinks/forward_protocol.py
+../../../../../library/src/ml_microservice/records/sinks/forward_protocol.py

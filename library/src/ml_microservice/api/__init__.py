@@ -1,0 +1,1 @@
+"""The HTTP service: thin over `ml_microservice.inference.core`."""

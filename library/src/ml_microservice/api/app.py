@@ -1,0 +1,212 @@
+"""The FastAPI application: its parts and its route table."""
+
+import gc
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from ml_microservice.api import (
+    docs,
+    drift,
+    errors,
+    inference_protocol,
+    job_routes,
+    metrics,
+    openapi,
+    performance,
+    routes,
+)
+from ml_microservice.api.grpc.port import require_grpc
+from ml_microservice.api.hot_jobs import HotSubmit
+from ml_microservice.api.hot_route import HotEndpoint, HotInfer, HotPredict, HotRoute
+from ml_microservice.api.jobs_metrics import JobsMetrics
+from ml_microservice.api.monitoring import Monitoring
+from ml_microservice.api.records_metrics import RecordsMetrics
+from ml_microservice.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
+from ml_microservice.api.vitals import vital_signs
+from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.inference.core import Core
+from ml_microservice.inference.problems import Problem
+from ml_microservice.inference.served_model import ReadModel, read_model
+from ml_microservice.jobs.office import JobOffice
+from ml_microservice.records.journal import Journal
+from ml_microservice.records.recorder import Recorder
+from ml_microservice.settings import ApiSettings, Settings, load_settings
+from ml_microservice.tracing.opening import open_tracer
+
+if TYPE_CHECKING:
+    from ml_microservice.tracing.tracer import Tracer
+
+ON_STOPPING = "on_stopping"
+"""In the state that the lifespan gives the server: called when it is about to stop, before requests are waited for."""
+
+
+def create_app(settings: Settings | None = None, model: ReadModel | None = None) -> ASGIApp:
+    """The service of the project in the current folder, with its model loaded.
+
+    Args:
+        settings: those of the current folder by default.
+        model: what `read_settled_model` gave, where that was done before this process was forked.
+
+    Raises:
+        ServiceError: the configuration or the model cannot be used.
+    """
+    settings = settings or load_settings()
+    tracer = open_tracer(settings)
+    app = create_api(settings, model, tracer)
+    core, api = app.state.core, settings.api
+    endpoints: list[HotEndpoint] = [HotPredict(core), HotInfer(core)]
+    if settings.jobs.broker:
+        endpoints.append(HotSubmit(core, app.state.jobs))
+    in_work = app.state.in_work
+    hot = HotRoute(app, endpoints, in_work=in_work, keys=api.opening_keys, max_body_bytes=api.max_body_bytes)
+    if tracer is None:
+        return hot
+    from ml_microservice.api.traces import RequestSpans
+
+    return RequestSpans(hot, endpoints, tracer)
+
+
+def read_settled_model(settings: Settings) -> ReadModel:
+    """The model that the settings say, read but not called yet.
+
+    Raises:
+        ArtefactError: there is none, or it is damaged or foreign.
+    """
+    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    return read_model(folder, settings.name, settings.id_name)
+
+
+def create_api(settings: Settings, model: ReadModel | None = None, tracer: "Tracer | None" = None) -> FastAPI:
+    """The application without the hot route.
+
+    Raises:
+        ServiceError: the configuration or the model cannot be used.
+    """
+    require_grpc(settings.api)
+    served = (model or read_settled_model(settings)).proved()
+    journal = recorder = None
+    if settings.records.sinks:
+        journal = Journal(settings.records_directory, settings.name, settings.records, metrics.count_records)
+        recorder = Recorder(journal, settings.records, metrics.count_unlogged)
+    core = Core(
+        served, settings.api, observers=[metrics.count_predictions], recorder=recorder, is_traced=tracer is not None
+    )
+    in_work = InWork(settings.api.max_concurrency)
+    office = JobOffice(settings) if settings.jobs.broker else None
+    app = FastAPI(
+        title=settings.title or settings.name,
+        summary=settings.description,
+        description=openapi.DESCRIPTION,
+        version=served.manifest.version,
+        middleware=_middleware(settings, in_work),
+        lifespan=_lifespan(settings.api, core, journal, in_work, office, tracer),
+        # FastAPI's own spans and logs would carry queries and what exceptions say, and know nothing of the hot route.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={
+            Problem: errors.problem_handler,
+            HTTPException: errors.http_error_handler,
+            RequestValidationError: errors.validation_error_handler,
+            Exception: errors.unexpected_error_handler,
+        },
+    )
+    app.state.core, app.state.in_work = core, in_work
+    app.state.journal = journal
+    app.state.records_metrics = RecordsMetrics(settings) if settings.records.sinks else None
+    app.state.jobs_metrics = JobsMetrics(settings) if settings.jobs.broker else None
+    app.state.monitoring = Monitoring(settings, [performance.watched(settings), *drift.watched(settings, served)])
+    _add_routes(app)
+    if office is not None:
+        job_routes.add_routes(app, office, settings.api)
+    docs.add_docs(app)
+    app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    table: list[tuple[str, str, Callable[..., object], str, str]] = [
+        ("POST", "/predict", routes.predict, "prediction", "Predict one row"),
+        ("POST", "/predict/batch", routes.predict_batch, "prediction", "Predict many rows"),
+        ("POST", "/feedback", routes.feedback, "feedback", "Say what became of predictions"),
+        ("GET", "/model", routes.model, "model", "The model that is served"),
+        ("GET", "/monitoring/performance", performance.performance, "monitoring", "How right the model is in service"),
+        ("GET", "/monitoring/drift", drift.drift, "monitoring", "What has changed since training"),
+        ("GET", "/health/live", routes.live, "operation", "Is the process alive?"),
+        ("GET", "/health/ready", routes.ready, "operation", "Is a model loaded and can it answer?"),
+        ("GET", "/metrics", routes.metrics, "operation", "Prometheus metrics"),
+    ]
+    for method, path, endpoint, tag, summary in table:
+        app.add_api_route(path, endpoint, methods=[method], tags=[tag], summary=summary)
+    inference_protocol.add_routes(app)
+
+
+def _middleware(settings: Settings, in_work: InWork) -> list[Middleware]:
+    """Outermost first."""
+    api = settings.api
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(api.cors_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Location", "Link", "Content-Range", "Retry-After"],
+    )
+    return [
+        Middleware(metrics.RequestMetrics),
+        *([cors] if api.cors_origins else []),
+        Middleware(ConcurrencyLimit, in_work=in_work),
+        Middleware(ApiKeys, keys=api.opening_keys),
+        Middleware(BodyLimit, limit=api.max_body_bytes),
+    ]
+
+
+def _lifespan(
+    api: ApiSettings,
+    core: Core,
+    journal: Journal | None,
+    in_work: InWork,
+    office: JobOffice | None,
+    tracer: "Tracer | None",
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        metrics.announce_model(core.served)
+        # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
+        gc.freeze()
+        gc.enable()
+        # A journal belongs to one process, so it is opened here, where no process forks any more.
+        if journal is not None:
+            journal.open()
+        try:
+            async with vital_signs(core, in_work), _grpc(api, core, in_work):
+                yield {ON_STOPPING: office.followers.end} if office is not None else {}
+        finally:
+            if office is not None:
+                await to_thread.run_sync(office.close)
+            if journal is not None:
+                journal.close()
+            await app.state.monitoring.close()
+            # Last: should time run out meanwhile, only spans are lost.
+            if tracer is not None:
+                await to_thread.run_sync(tracer.close)
+            gc.unfreeze()
+
+    return lifespan
+
+
+def _grpc(api: ApiSettings, core: Core, in_work: InWork) -> AbstractAsyncContextManager[None]:
+    """The gRPC server, where there is to be one."""
+    if api.grpc_port is None:
+        return nullcontext()
+    from ml_microservice.api.grpc.server import serving
+
+    return serving(api, core, in_work)

@@ -1,0 +1,37 @@
+"""What gRPC needs, looked at before anything is loaded: later, an error would come from a worker process."""
+
+import socket
+from importlib.util import find_spec
+
+from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.settings import ApiSettings
+
+
+def require_grpc(api: ApiSettings) -> None:
+    """See that gRPC is installed, where it is asked for.
+
+    Raises:
+        ServiceError: it is not.
+    """
+    if api.grpc_port is not None and find_spec("grpc") is None:
+        message = "api.grpc_port is set, but gRPC is not installed"
+        advice = "pip install '.[grpc]', or remove api.grpc_port"
+        raise ServiceError(Fault(message, file="config.yaml", advice=advice))
+
+
+def require_free_port(api: ApiSettings) -> None:
+    """As `require_grpc`, and see that no other process listens on the port: it would take a share of the requests.
+
+    Raises:
+        ServiceError: one does, or gRPC is not installed.
+    """
+    require_grpc(api)
+    if api.grpc_port is None:
+        return
+    with socket.socket(socket.AF_INET6 if ":" in api.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((api.host, api.grpc_port))
+        except OSError as error:
+            message = f"cannot listen on {api.host}:{api.grpc_port}: {error.strerror}"
+            raise ServiceError(Fault(message, file="config.yaml", advice="choose another as api.grpc_port")) from None

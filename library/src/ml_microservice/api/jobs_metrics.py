@@ -1,0 +1,117 @@
+"""Metrics of the queue of jobs, read from the database when they are asked for: each process answers the same."""
+
+import logging
+from collections.abc import Iterator
+from threading import Lock, Thread
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ml_microservice.errors import ServiceError
+from ml_microservice.jobs.job import QueueStatistics
+from ml_microservice.settings import Settings
+
+logger = logging.getLogger(__name__)
+FRESH_SECONDS = 5.0
+"""Between two readings."""
+WAIT_SECONDS = 1.0
+"""That a scrape waits for a reading: a database that does not answer must not fail it."""
+STALE_SECONDS = 30.0
+"""After which what was read last is told no more."""
+
+
+class JobsMetrics(Collector):
+    """Jobs by state, what waits and for how long.
+
+    The database is read by a thread of its own, and its driver loaded there, once somebody asks.
+
+    Args:
+        settings: the project's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._lock = Lock()
+        self._reading: Thread | None = None
+        self._begun = self._read_at = -STALE_SECONDS
+        self._told: QueueStatistics | None = None
+        self._is_away = False
+
+    def exposition(self) -> bytes:
+        """The metrics as Prometheus reads them; to be called in a thread."""
+        with self._lock:
+            is_reading = self._reading is not None and self._reading.is_alive()
+            if not is_reading and monotonic() - self._begun >= FRESH_SECONDS:
+                self._begun = monotonic()
+                self._reading = Thread(target=self._read, name="jobs-metrics", daemon=True)
+                self._reading.start()
+            reading = self._reading
+        if reading is not None:
+            reading.join(WAIT_SECONDS)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as they were read last; none before there are tables of jobs."""
+        told = self._told if monotonic() - self._read_at < STALE_SECONDS else None
+        if told is not None or self._is_away:
+            yield GaugeMetricFamily("jobs_database_up", "1 while the database of jobs answers.", int(told is not None))
+        if told is None:
+            return
+        jobs = GaugeMetricFamily("jobs_in_state", "Jobs, by state, until they are deleted.", labels=["state"])
+        for state, count in told.jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs
+        chunks = GaugeMetricFamily("jobs_chunks", "Unfinished chunks of jobs, by state.", labels=["state"])
+        chunks.add_metric(["queued"], told.chunks_queued)
+        chunks.add_metric(["running"], told.chunks_running)
+        yield chunks
+        age = told.oldest_queued_seconds
+        yield GaugeMetricFamily("jobs_oldest_queued_seconds", "Age of the oldest job that no worker has begun.", age)
+        dead = GaugeMetricFamily("jobs_dead_letters", "Failed jobs, by whose fault it was.", labels=["fault"])
+        dead.add_metric(["service"], told.dead_letters)
+        dead.add_metric(["caller"], told.refused)
+        yield dead
+        yield GaugeMetricFamily("jobs_retries", "Attempts beyond the first, of unfinished chunks.", told.retries)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: the names are known once they are asked for."""
+        return []
+
+    def _read(self) -> None:
+        try:
+            self._told = _statistics(self._settings)
+        except ServiceError as error:
+            if not self._is_away:
+                logger.warning("the metrics of jobs cannot be read: %s", error)
+            self._told, self._is_away = None, True
+        else:
+            self._read_at, self._is_away = monotonic(), False
+
+
+def _statistics(settings: Settings) -> QueueStatistics | None:
+    """What the database says; None if there are no jobs yet.
+
+    Raises:
+        ServiceError: the database does not answer.
+    """
+    scheme, _, path = settings.database.url.partition(":///")
+    if scheme.startswith("sqlite") and not (settings.root / path.partition("?")[0]).is_file():
+        return None
+    from sqlalchemy import inspect
+
+    from ml_microservice.database.engine import open_engine, reported
+    from ml_microservice.jobs.store import JobStore
+    from ml_microservice.jobs.tables import chunks
+
+    engine = open_engine(settings)
+    try:
+        with reported(engine):
+            if not inspect(engine).has_table(chunks.name):
+                return None
+        return JobStore(engine, settings).statistics()
+    finally:
+        engine.dispose()

@@ -1,0 +1,168 @@
+"""Starting the HTTP server: uvicorn with uvloop and httptools, in this process or in several workers."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from ml_microservice.api.grpc.port import require_free_port
+from ml_microservice.artefact.reading import read_manifest
+from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.logs import configure_logging
+from ml_microservice.records.segment import prepare_folder
+from ml_microservice.records.shipping_child import Shipping
+from ml_microservice.settings import ENV_PREFIX, Settings, load_settings
+from ml_microservice.tracing.opening import require_tracing
+
+if TYPE_CHECKING:
+    from ml_microservice.inference.served_model import ReadModel
+
+logger = logging.getLogger(__name__)
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+"""Read by prometheus_client when it is first imported, which is why this module must not import it."""
+DRAIN_SECONDS = 1.0
+"""Time that callers with open connections have to send a request and be told that it is the last one here."""
+
+
+def run(options: Mapping[str, str | int | None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests in work are then finished.
+
+    Args:
+        options: settings of the section `api` that win over `config.yaml`; None is not set.
+
+    Raises:
+        ServiceError: the configuration, the model or the folder of records cannot be used, or a port is taken.
+    """
+    # Worker processes may read their settings anew, so what the command line says is passed on by the environment.
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"{ENV_PREFIX}API__{name.upper()}"] = str(value)
+    settings = load_settings()
+    configure_logging(settings.logging)
+    if settings.records.sinks:
+        prepare_folder(settings.records_directory)
+    # A stop that was asked for is no failure, also while the model is being read.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    require_free_port(settings.api)
+    require_tracing(settings)
+    with listener(settings) as listening:
+        if settings.api.workers == 1:
+            shipping = Shipping(settings)
+            try:
+                serve(settings, listening, on_started=shipping.start)
+            finally:
+                shipping.stop()
+            return
+        # Each worker has a core's worth to do, and threads that a library made would not survive the fork.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        from ml_microservice.api.workers import Workers
+
+        with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
+            os.environ[MULTIPROCESS_DIR] = folder
+            Workers(settings, listening).run()
+
+
+def listener(settings: Settings) -> socket.socket:
+    """The socket of the service, bound: nobody is let in before a server listens on it.
+
+    Raises:
+        ServiceError: there is no model to serve, or the port is taken.
+    """
+    read_manifest(ArtefactStore(settings.model_directory).path(settings.artefacts.version))
+    host, port = settings.api.host, settings.api.port
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        message = f"cannot listen on {host}:{port}: {error.strerror}"
+        advice = "choose another with --port or api.port; 0 takes a free one"
+        raise ServiceError(Fault(message, file="config.yaml", advice=advice)) from None
+    logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, bound.getsockname()[1])
+    return bound
+
+
+def serve(
+    settings: Settings,
+    listening: socket.socket,
+    model: "ReadModel | None" = None,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve in this process until SIGTERM or SIGINT.
+
+    Args:
+        settings: of the project.
+        listening: where to take requests from.
+        model: read before this process was forked; by default it is read here.
+        on_started: called once requests are answered.
+
+    Raises:
+        ServiceError: the model cannot be used.
+    """
+    from ml_microservice.api.app import create_app
+
+    config = uvicorn.Config(
+        create_app(settings, model),
+        workers=1,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.api.shutdown_seconds,
+    )
+    Server(config, on_started).run(sockets=[listening])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends without cutting off a caller."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer."""
+        await super().startup(sockets)
+        self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody else in, answer who is here once more and say that it was the last time, then end as uvicorn does.
+
+        uvicorn alone cuts off who has connected but was not let in yet, and closes a connection between two requests
+        although the second one is on its way.
+        """
+        self.server_state.default_headers.append((b"connection", b"close"))
+        # Those who only wait would be waited for.
+        self.lifespan.state.get("on_stopping", lambda: None)()
+        waiting = [caller for listening in sockets or () for caller in _at_the_door(listening)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for caller in waiting:
+            await loop.connect_accepted_socket(self._protocol, caller)
+        deadline = loop.time() + DRAIN_SECONDS
+        while self.server_state.connections and loop.time() < deadline and not self.force_exit:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(self.config, self.server_state, self.lifespan.state)
+        return protocol
+
+
+def _at_the_door(listening: socket.socket) -> Iterator[socket.socket]:
+    """Those who have connected and wait to be let in."""
+    with suppress(BlockingIOError):
+        while True:
+            yield listening.accept()[0]

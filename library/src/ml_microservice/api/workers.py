@@ -1,0 +1,240 @@
+"""Several worker processes behind one socket: the model is read once, and what does not change stays shared memory.
+
+The parent reads the model, forks the workers and then only watches them. It answers nothing and never calls the model,
+so a worker that has to be replaced is forked from a process as fresh as the first time.
+"""
+
+import asyncio
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ml_microservice.api.server import serve
+from ml_microservice.companion import LOOK_SECONDS
+from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.logs import configure_logging
+from ml_microservice.records.shipping_child import Shipping
+from ml_microservice.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ml_microservice.inference.served_model import ReadModel
+
+logger = logging.getLogger(__name__)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FAILED_STARTS = 5
+"""So many workers in a row may be killed before they answer; then something is wrong that another one will not mend."""
+GRACE_SECONDS = 5
+"""Time to end, beyond what requests in work are given."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker process is started with."""
+
+    settings: Settings
+    listening: socket.socket
+    model: "ReadModel | None"
+    """Shared with the parent; None where each worker reads its own."""
+
+    def run(self, report: Connection) -> None:
+        """Serve, in the worker's process; `report` is sent None once it answers, or the faults that keep it from it."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else lambda *_: sys.exit(0))
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        configure_logging(self.settings.logging)
+        try:
+            serve(self.settings, self.listening, self.model, on_started=lambda: self._started(report))
+        except ServiceError as error:
+            report.send(error.faults)
+            sys.exit(1)
+
+    def _started(self, report: Connection) -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.remove_reader(parent.sentinel)
+            signal.raise_signal(signal.SIGTERM)
+
+        # Workers whose parent was killed would hold its port for ever.
+        loop.add_reader(parent.sentinel, end)
+        report.send(None)
+
+
+class Worker:
+    """A worker process, as its parent sees it."""
+
+    def __init__(self, work: Work) -> None:
+        # Forked, it shares the parent's memory; spawned, it is a new interpreter.
+        context = multiprocessing.get_context("fork" if work.model else "spawn")
+        self.report, sending = context.Pipe(duplex=False)
+        self.process: BaseProcess = context.Process(target=work.run, args=(sending,))  # type: ignore[attr-defined]
+        self.is_started = False
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            sending.close()
+
+    @property
+    def events(self) -> list[Connection | int]:
+        """What becomes ready when something happens to it."""
+        return [self.process.sentinel] if self.is_started else [self.process.sentinel, self.report]
+
+    def is_alive(self) -> bool:
+        """Whether it runs; takes in what it reported.
+
+        Raises:
+            ServiceError: it cannot serve, and another one could not either.
+        """
+        if not self.is_started and self.report.poll():
+            try:
+                faults = self.report.recv()
+            except EOFError:
+                faults = []
+            if faults:
+                raise ServiceError(*faults)
+            self.is_started = faults is None
+        return self.process.is_alive()
+
+    def stop(self) -> None:
+        """Ask it to finish its requests and end."""
+        if self.process.is_alive():
+            self.process.terminate()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, and make one after so long."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            logger.error("worker %s did not end in time and is killed", self.process.pid)
+            self.process.kill()
+            self.process.join()
+        self.report.close()
+
+
+class Workers:
+    """Keeps worker processes serving; SIGHUP replaces them by others with the current settings and model."""
+
+    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+        self._listening = listening
+        self._work = self._read(settings)
+        self._shipping = Shipping(settings)
+        self._workers: list[Worker] = []
+        self._asked: list[int] = []
+        self._failed_starts = 0
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            ServiceError: the workers cannot start.
+        """
+        with self._signals() as woken:
+            try:
+                self._workers = [Worker(self._work) for _ in range(self._work.settings.api.workers)]
+                while not self._is_stopping():
+                    wait([woken, *(event for worker in self._workers for event in worker.events)], LOOK_SECONDS)
+                    _empty(woken)
+                    if signal.SIGHUP in self._asked:
+                        self._asked.remove(signal.SIGHUP)
+                        self._renew(woken)
+                    self._workers = [worker if worker.is_alive() else self._another(worker) for worker in self._workers]
+                    if all(worker.is_started for worker in self._workers):
+                        self._shipping.look()
+            finally:
+                self._end()
+
+    def _read(self, settings: Settings) -> Work:
+        model = None
+        if settings.api.preload:
+            from ml_microservice.api.app import read_settled_model
+
+            model = read_settled_model(settings)
+            # The collector's marks would make private copies of shared pages.
+            gc.freeze()
+        return Work(settings, self._listening, model)
+
+    def _another(self, dead: Worker) -> Worker:
+        code = dead.process.exitcode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._failed_starts = 0 if dead.is_started else self._failed_starts + 1
+        if self._failed_starts == FAILED_STARTS or (code > 0 and not dead.is_started):
+            message = f"a worker process {how} before it could serve"
+            raise ServiceError(Fault(message, advice="see what it printed above; is there enough memory?"))
+        logger.warning("worker %s %s; another one is started", dead.process.pid, how)
+        dead.join(0)
+        return Worker(self._work)
+
+    def _renew(self, woken: int) -> None:
+        """Replace the workers one by one, each only once its successor answers; all stay if that fails."""
+        before = self._work
+        try:
+            self._work = self._read(load_settings())
+            for place, old in enumerate(self._workers):
+                new = Worker(self._work)
+                while new.is_alive() and not new.is_started and not self._is_stopping():
+                    wait([woken, *new.events])
+                    _empty(woken)
+                if not new.is_started:
+                    new.stop()
+                    new.join(GRACE_SECONDS)
+                    raise ServiceError(Fault("the new worker did not start"))
+                self._workers[place] = new
+                old.stop()
+                old.join(before.settings.api.shutdown_seconds + GRACE_SECONDS)
+            if self._work.settings != before.settings:
+                self._shipping.stop()
+                self._shipping = Shipping(self._work.settings)
+        except ServiceError as error:
+            self._work = before
+            logger.error("the workers stay as they are: %s", error)
+
+    def _is_stopping(self) -> bool:
+        return signal.SIGTERM in self._asked or signal.SIGINT in self._asked
+
+    def _end(self) -> None:
+        # The port is closed with the last worker's copy: what has come in until then is answered.
+        self._listening.close()
+        for worker in self._workers:
+            worker.stop()
+        deadline = monotonic() + self._work.settings.api.shutdown_seconds + GRACE_SECONDS
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - monotonic()))
+        self._shipping.stop()
+
+    @contextmanager
+    def _signals(self) -> Iterator[int]:
+        """Note the signals that come; yields a descriptor that becomes readable with each."""
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        before = {number: signal.signal(number, lambda number, _: self._asked.append(number)) for number in SIGNALS}
+        signal.set_wakeup_fd(writing)
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(reading)
+            os.close(writing)
+
+
+def _empty(woken: int) -> None:
+    try:
+        while os.read(woken, 1024):
+            pass
+    except BlockingIOError:
+        pass

@@ -1,0 +1,35 @@
+"""`ml-service worker`, and what it starts beside itself."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from ml_microservice.cli.app import app
+
+
+@app.command()
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes that run jobs; one for each core by default.")
+    ] = None,
+) -> None:
+    """Run the jobs that were sent to the service; options win over `config.yaml`."""
+    from ml_microservice.jobs.worker import run_worker
+    from ml_microservice.settings import ENV_PREFIX, load_settings
+
+    if concurrency is not None:
+        os.environ[f"{ENV_PREFIX}JOBS__CONCURRENCY"] = str(concurrency)
+    run_worker(load_settings())
+
+
+@app.command(hidden=True)
+def sweep() -> None:
+    """Send messages of jobs that were lost, and clear away what is old, until stdin ends; a worker's companion."""
+    from ml_microservice.jobs.sweeper import sweep_beside
+    from ml_microservice.logs import configure_logging
+    from ml_microservice.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings.logging)
+    sweep_beside(settings)

@@ -1,0 +1,93 @@
+"""What is known of the project so far: the checks fill it, one after the other."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ml_microservice.conformance.comparing import Output, output_of
+from ml_microservice.conformance.requests import RequestPath
+from ml_microservice.features.layout import FrameLayout
+from ml_microservice.features.spec import FeatureDraft, FeatureSpec, Task
+from ml_microservice.inference.outputs import check_rows
+from ml_microservice.inference.predictor import Predictions
+from ml_microservice.settings import Settings
+from ml_microservice.training.fitting import Fitted, Prepared, Split
+from ml_microservice.training.hooks import Hooks, calling
+from ml_microservice.yaml_file import YamlFile
+
+PROBE_ROWS = 40
+"""Rows that the hooks are probed with: enough to tell a mean from a row, few enough for a slow model."""
+ALONE_ROWS = 10
+"""Rows that are also given one by one, which costs a call each."""
+
+
+@dataclass
+class Context:
+    """The project under examination; each attribute is there once the check that makes it has passed."""
+
+    root: Path
+    n_rows: int | None = None
+    task: Task | None = None
+    """None where `features.yaml` leaves it to the training frame, or cannot be read."""
+    settings: Settings = field(init=False)
+    features: YamlFile = field(init=False)
+    draft: FeatureDraft = field(init=False)
+    hooks: Hooks = field(init=False)
+    frame: pd.DataFrame = field(init=False)
+    spec: FeatureSpec = field(init=False)
+    layout: FrameLayout = field(init=False)
+    split: Split = field(init=False)
+    prepared: Prepared = field(init=False)
+    model: Any = field(init=False)
+    fitted: Fitted = field(init=False)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    """The pickled Preprocessor and model, by the hook that made them."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is random."""
+        return self.settings.training.seed
+
+    @cached_property
+    def probe(self) -> pd.DataFrame:
+        """Some held-out rows, which neither Preprocessor nor model has seen."""
+        return self.split.test.sample(min(PROBE_ROWS, len(self.split.test)), random_state=self.seed)
+
+    @cached_property
+    def requests(self) -> RequestPath:
+        """The way of a request to the Preprocessor."""
+        return RequestPath(self.spec, self.layout, self.settings.id_name)
+
+    def transform(self, frame: pd.DataFrame, preprocessor: Any = None) -> Output:
+        """What the fitted Preprocessor, or a copy of it, makes of a copy of some rows.
+
+        Raises:
+            HookError: it raised, or returned another number of rows.
+        """
+        with quietly(), calling("Preprocessor.transform"):
+            transformed = (preprocessor or self.prepared.preprocessor).transform(frame.copy())
+        check_rows(transformed, len(frame), "Preprocessor.transform")
+        return output_of(transformed)
+
+    def predict(self, frame: pd.DataFrame) -> Predictions:
+        """What Preprocessor and model answer to a copy of some rows.
+
+        Raises:
+            HookError: one of them raised, or returned no answers.
+        """
+        with quietly(), calling("predict"):
+            return self.fitted.predictor.predict_frame(frame.copy())
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without warnings: the probes provoke them, and what matters of it is said as a fault."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

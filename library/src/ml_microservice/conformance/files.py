@@ -1,0 +1,76 @@
+"""Whether the two YAML files can be read, and the hooks imported and called."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from ml_microservice.conformance.context import Context
+from ml_microservice.errors import Fault
+from ml_microservice.evaluation import METRICS, METRICS_OF
+from ml_microservice.features.loading import FEATURES_FILE
+from ml_microservice.features.loading import check_features as read_features
+from ml_microservice.gate.judging import unknown_metrics
+from ml_microservice.settings import load_settings
+from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, load_hooks
+from ml_microservice.yaml_file import read_yaml
+
+
+def check_config(context: Context) -> Iterator[Fault]:
+    """Read `config.yaml` and the environment."""
+    context.settings = load_settings(context.root)
+    yield from ()
+
+
+def check_features(context: Context) -> Iterator[Fault]:
+    """Read `features.yaml`; what it leaves to the training frame is left open."""
+    settings = context.settings
+    context.features = read_yaml(settings.features_file, FEATURES_FILE)
+    context.draft = read_features(context.features, settings.id_name)
+    context.task = context.draft.task
+    yield from ()
+
+
+def check_gate(context: Context) -> Iterator[Fault]:
+    """Look up the metrics that `gate` names: after a long training would be late to learn of a misspelt one."""
+    known = METRICS_OF[context.task] if context.task else tuple(METRICS)
+    yield from unknown_metrics(context.settings, known)
+
+
+def check_hooks(context: Context) -> Iterator[Fault]:
+    """Import the hooks, and see that each can be called as training and serving will call it."""
+    hooks = context.hooks = load_hooks(context.root, context.task)
+    yield from _refusals("DataLoader", hooks.data_loader, (), "__init__(self)", LOADER_FILE)
+    yield from _method_refusals("DataLoader", hooks.data_loader, "load_data", ("n_rows",), "n_rows=None", LOADER_FILE)
+    yield from _refusals("Preprocessor", hooks.preprocessor, (), "__init__(self)", TRAIN_FILE)
+    yield from _method_refusals("Preprocessor", hooks.preprocessor, "fit", ("X", "y"), "X, y=None", TRAIN_FILE)
+    yield from _method_refusals("Preprocessor", hooks.preprocessor, "transform", ("X",), "X", TRAIN_FILE)
+    yield from _refusals("train_model", hooks.train_model, ("X", "y"), "train_model(X, y)", TRAIN_FILE)
+    if hooks.get_classes is not None:
+        yield from _refusals("get_classes", hooks.get_classes, ("model",), "get_classes(model)", TRAIN_FILE)
+
+
+def _method_refusals(
+    owner: str, hook: Any, name: str, given: tuple[str, ...], wanted: str, file: str
+) -> Iterator[Fault]:
+    if not inspect.isclass(hook):  # a function that makes one: what it makes is seen when it is called
+        return
+    method = getattr(hook, name, None)
+    if not callable(method):
+        yield Fault(f"{owner} has no method {name}", file, advice=f"write: def {name}(self, {wanted})")
+        return
+    # Looked up on its class, an ordinary method has `self` in front.
+    needs_self = inspect.isfunction(method) and not isinstance(inspect.getattr_static(hook, name), staticmethod)
+    given = ("self", *given) if needs_self else given
+    yield from _refusals(f"{owner}.{name}", method, given, f"{name}(self, {wanted})", file)
+
+
+def _refusals(name: str, hook: Any, given: tuple[str, ...], wanted: str, file: str) -> Iterator[Fault]:
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # written in C: calling it will tell
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        words = ", ".join(word for word in given if word != "self") or "no argument"
+        yield Fault(f"{name} does not take {words}: {error}", file, advice=f"write it as: def {wanted}")

@@ -1,0 +1,81 @@
+"""`ml-service doctor`: what this project is, what it would serve, and what stands in the way."""
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.features.loading import load_features
+from ml_microservice.inference.served_model import load_served_model
+from ml_microservice.records.segment import prepare_folder, waiting_bytes
+from ml_microservice.settings import Settings, load_settings
+from ml_microservice.training.hooks import load_hooks
+from ml_microservice.training.origin import git_commit, model_libraries
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    words: str
+    faults: tuple[Fault, ...] = ()
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Look at everything that serving and training need; what depends on a broken thing is left out."""
+    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    try:
+        settings = load_settings(root)
+    except ServiceError as error:
+        yield Finding("config.yaml", "cannot be used", error.faults)
+        return
+    keys = f"{len(settings.api.keys)} API keys" if settings.api.keys else "open: no API key is set"
+    yield Finding("config.yaml", f"{settings.name}, {settings.environment}, {keys}")
+    libraries = ", ".join(f"{name} {version}" for name, version in model_libraries(settings.name).items())
+    yield Finding("libraries", libraries)
+    yield Finding("commit", git_commit(settings.root) or "not in git: models will not name their commit")
+    yield _finding("features.yaml", lambda: _features(settings))
+    yield _finding("hooks", lambda: _hooks(settings))
+    yield _finding("model", lambda: _model(settings))
+    yield _finding("records", lambda: _records(settings))
+
+
+def _finding(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look())
+    except ServiceError as error:
+        return Finding(subject, "cannot be used", error.faults)
+
+
+def _features(settings: Settings) -> str:
+    draft = load_features(settings.features_file, settings.id_name)
+    task = draft.task or "task to be told from the data"
+    return f"{task}, {len(draft.features)} features, target {draft.target or 'to be told from the data'}"
+
+
+def _hooks(settings: Settings) -> str:
+    draft = load_features(settings.features_file, settings.id_name)
+    hooks = load_hooks(settings.root, draft.task)
+    return f"{hooks.folder.relative_to(settings.root)}: all there"
+
+
+def _model(settings: Settings) -> str:
+    store = ArtefactStore(settings.model_directory)
+    served = load_served_model(store.path(settings.artefacts.version), settings.name, settings.id_name)
+    name = served.manifest.version
+    image = settings.image_name(name, git_commit(settings.root))
+    return f"{name} ({len(store.versions())} in all), golden rows agree; its image is {image}"
+
+
+def _records(settings: Settings) -> str:
+    records = settings.records
+    if not records.sinks:
+        return "none: records.sinks is empty"
+    prepare_folder(settings.records_directory)
+    mebibytes = waiting_bytes(settings.records_directory) / 2**20
+    personal = {"omit": "left out", "hash": "hashed"}[records.pii]
+    waiting = f"to {', '.join(records.sinks)}; {mebibytes:.1f} MiB wait in {records.directory}"
+    return f"{waiting}; durability {records.durability}; when full, {records.when_full}; personal data {personal}"

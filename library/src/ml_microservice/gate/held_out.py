@@ -1,0 +1,106 @@
+"""The rows that a model has not seen, loaded again; and the scores of any model on them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml_microservice.artefact.manifest import Manifest
+from ml_microservice.artefact.schema import ModelSchema
+from ml_microservice.errors import ArtefactError, Fault, GateError
+from ml_microservice.evaluation import Scores, classification_scores, regression_scores
+from ml_microservice.features.frame_columns import request_columns
+from ml_microservice.features.frame_schema import check_frame
+from ml_microservice.features.layout import FrameLayout
+from ml_microservice.inference.predictor import Predictions
+from ml_microservice.inference.served_model import ServedModel
+from ml_microservice.settings import Settings
+from ml_microservice.training.fitting import load_frame, split_frame
+from ml_microservice.training.hooks import LOADER_FILE, Hooks
+from ml_microservice.training.origin import data_digest
+
+PIECE = 10_000
+"""Rows that a model is asked for at once."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows that were held out when a model was trained."""
+
+    frame: pd.DataFrame
+    """As DataLoader returns them, with every column."""
+    truth: NDArray[Any]
+    """(n,) positions among `classes`, or numbers."""
+    classes: tuple[str, ...]
+    """Empty for regression."""
+
+    def scores(self, served: ServedModel) -> Scores:
+        """What a model of the same classes is worth on these rows, by the engine that it is served by.
+
+        Raises:
+            Exception: whatever the model raises, or pandas, where a value cannot be what the model takes.
+        """
+        predictions = self._predicted(served)
+        if not self.classes:
+            return regression_scores(self.truth, np.asarray(predictions.values, dtype=np.float64))
+        position = {name: index for index, name in enumerate(self.classes)}
+        answers = np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
+        probabilities = predictions.probabilities
+        if probabilities is not None:
+            probabilities = probabilities[:, [served.schema.classes.index(name) for name in self.classes]]
+        return classification_scores(self.truth, answers, probabilities)
+
+    def _predicted(self, served: ServedModel) -> Predictions:
+        """The answers to the rows as requests would carry them, some at a time."""
+        layout, spec = FrameLayout.from_json(served.schema.layout), served.schema.spec
+        values: list[str | float] = []
+        matrices = []
+        for start in range(0, len(self.frame), PIECE):
+            piece = layout.from_frame(self.frame.iloc[start : start + PIECE])
+            predictions = served.predictor.predict(request_columns(piece, spec))
+            values += predictions.values
+            if predictions.probabilities is not None:
+                matrices.append(predictions.probabilities)
+        return Predictions(values, np.concatenate(matrices) if matrices else None)
+
+
+def load_held_out(
+    settings: Settings, hooks: Hooks, manifest: Manifest, schema: ModelSchema, n_rows: int | None
+) -> HeldOut:
+    """Load the training frame again and split it as it was split for a model.
+
+    Raises:
+        FrameError: the frame breaks the rules of the model's features.
+        GateError: it is not the frame that the model was trained on.
+    """
+    frame, spec, layout = load_frame(hooks, n_rows), schema.spec, FrameLayout.from_json(schema.layout)
+    check_frame(frame, spec, settings.id_name)
+    if data_digest(layout.from_frame(frame), frame[spec.target]) != manifest.origin.data_sha256:
+        raise GateError(_other_data(manifest, len(frame)))
+    made = manifest.origin
+    training = settings.training.model_copy(update={"seed": made.seed, "test_size": made.test_size})
+    # By position: an index may name a row twice.
+    frame = frame.reset_index(drop=True)
+    split = split_frame(frame, spec, layout, training)
+    return HeldOut(frame.loc[split.test.index], _truth(split.test_target, schema, manifest), schema.classes)
+
+
+def _truth(target: "pd.Series[Any]", schema: ModelSchema, manifest: Manifest) -> NDArray[Any]:
+    if not schema.classes:
+        return target.to_numpy(dtype=np.float64)
+    if schema.target is None:
+        message = "the model is from before it was kept how the training frame names the classes"
+        raise ArtefactError(Fault(message, manifest.version, advice="train again"))
+    position = {value: index for index, value in enumerate(schema.target.values)}
+    return np.asarray([position[value] for value in target.tolist()], dtype=np.intp)
+
+
+def _other_data(manifest: Manifest, rows: int) -> Fault:
+    message = f"the training frame is not the one that {manifest.version} was trained on: its digest is another"
+    advice = "train again; if nothing has changed, DataLoader draws at random or depends on the time: seed it"
+    if rows != manifest.rows:
+        message += f", and it has {rows:,} rows instead of {manifest.rows:,}"
+        advice = "train again, on the data as it is now; after train --rows, evaluate with the same --rows"
+    return Fault(message, LOADER_FILE, advice=advice)

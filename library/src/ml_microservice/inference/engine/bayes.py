@@ -1,0 +1,56 @@
+"""Naive Bayes on numbers that are normally distributed, and on yes or no; other kinds are `Linear`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_microservice.inference.engine.checks import Matrix, refuse_non_finite
+from ml_microservice.inference.engine.estimator import SelfContained
+from ml_microservice.inference.engine.heads import Answer, Head
+from ml_microservice.inference.engine.linear import Linear
+
+JOINT = Head("joint")
+
+
+@dataclass(frozen=True)
+class GaussianBayes(SelfContained):
+    """`GaussianNB`: the sum of squared distances from each class, in units of its variance."""
+
+    means: Matrix
+    """Shape (classes, k)."""
+    variances: Matrix
+    """Shape (classes, k)."""
+    constants: Matrix
+    """Shape (classes,): the logarithm of each class's density at its mean."""
+    priors: Matrix
+    """Shape (classes,): logarithms."""
+
+    def __call__(self, matrix: Matrix) -> Answer:
+        """The answer to rows of shape (rows, k).
+
+        Raises:
+            ValueError: NaN or infinity, which scikit-learn refuses.
+        """
+        refuse_non_finite(matrix)
+        scores = np.empty((len(matrix), len(self.means)))
+        parts = zip(self.means, self.variances, self.constants, self.priors, strict=True)
+        for column, (mean, variance, constant, prior) in enumerate(parts):
+            scores[:, column] = prior + (constant - 0.5 * (((matrix - mean) ** 2) / variance).sum(axis=1))
+        return JOINT(scores)
+
+
+@dataclass(frozen=True)
+class Thresholded(SelfContained):
+    """`BernoulliNB`: a linear model of whether each number is above a threshold."""
+
+    threshold: float
+    linear: Linear
+
+    def __call__(self, matrix: Matrix) -> Answer:
+        """The answer to rows of shape (rows, k).
+
+        Raises:
+            ValueError: NaN or infinity, which scikit-learn refuses.
+        """
+        refuse_non_finite(matrix)
+        return self.linear((matrix > self.threshold).astype(np.float64))

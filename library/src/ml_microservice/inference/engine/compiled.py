@@ -1,0 +1,158 @@
+"""The compiled predictor: columns to predictions through whatever stages were proved equal to the Python objects."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml_microservice.artefact.schema import ModelSchema
+from ml_microservice.errors import ArtefactError, Fault
+from ml_microservice.features.columns import Columns
+from ml_microservice.inference.engine.checks import Matrix, is_finite
+from ml_microservice.inference.engine.codec import Codec
+from ml_microservice.inference.engine.estimator import Estimator
+from ml_microservice.inference.engine.estimators import ESTIMATORS
+from ml_microservice.inference.engine.heads import Answer
+from ml_microservice.inference.engine.program import PROGRAM, Program
+from ml_microservice.inference.outputs import class_indices, numbers, probability_matrix
+from ml_microservice.inference.predictor import Predictions
+
+ENGINE_FILE, ARRAYS_FILE = "engine.json", "engine.npz"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The stages of a compiled predictor; None is the user's Python object."""
+
+    program: Program | None
+    estimator: Estimator | None
+    order: NDArray[np.intp] | None
+    """Position in the schema's classes of each class of the model; None for regression."""
+
+
+CODEC = Codec((Engine, *PROGRAM, *ESTIMATORS))
+
+Transform = Callable[[Columns], Any]
+Answering = Callable[[Any], Answer]
+
+
+class CompiledPredictor:
+    """Answers columns with compiled stages; safe to call from several threads."""
+
+    def __init__(self, transform: Transform, answer: Answering, classes: Sequence[str], order: Sequence[int]) -> None:
+        self.transform = transform
+        """From columns to the matrix that the estimator takes."""
+        self.answer = answer
+        self._classes = len(classes)
+        self._names = [classes[position] for position in order]
+        in_order = list(order) == list(range(len(classes)))
+        self._order = None if in_order else np.asarray(order, dtype=np.intp)
+
+    @classmethod
+    def of(
+        cls, engine: Engine, schema: ModelSchema, files: Mapping[str, bytes], python: Callable[[], "PythonStages"]
+    ) -> "CompiledPredictor":
+        """The predictor of an engine; `python` gives the user's objects, and is called only if a stage needs them.
+
+        Raises:
+            ImportError: a library that the engine needs is not installed.
+        """
+        stages = python() if engine.program is None or engine.estimator is None else None
+        answer: Answering = stages.answer if stages and not engine.estimator else _bound(engine.estimator, files)
+        transform: Transform = engine.program or _transform_of(stages, to_matrix=engine.estimator is not None)
+        order = engine.order.tolist() if engine.order is not None else []
+        return cls(transform, answer, schema.classes, order)
+
+    @classmethod
+    def load(
+        cls, files: Mapping[str, bytes], schema: ModelSchema, python: Callable[[], "PythonStages"]
+    ) -> "CompiledPredictor":
+        """The predictor of a stored engine.
+
+        Raises:
+            ArtefactError: the files hold no engine of this version.
+            ImportError: a library that the engine needs is not installed.
+        """
+        try:
+            engine = CODEC.load(files[ENGINE_FILE], files[ARRAYS_FILE])
+            if not isinstance(engine, Engine):
+                raise ValueError("not an engine")
+            return cls.of(engine, schema, files, python)
+        except (KeyError, ValueError, RuntimeError) as error:
+            message = f"cannot be loaded: {type(error).__name__}: {error}"
+            raise ArtefactError(Fault(message, file=ENGINE_FILE, advice="train again")) from error
+
+    def predict(self, columns: Columns) -> Predictions:
+        """See `Predictor.predict`.
+
+        Raises:
+            ValueError: the Python objects would refuse these values.
+            HookError: the Python objects would answer something that is no prediction.
+        """
+        answer = self.answer(self.transform(columns))
+        if not self._classes:
+            values = answer.values.astype(np.float64, copy=False)
+            return Predictions((values if is_finite(values) else numbers(values, len(values))).tolist(), None)
+        probabilities = answer.probabilities
+        if probabilities is not None:
+            if not is_finite(probabilities):
+                probability_matrix(probabilities, len(probabilities), self._classes)
+            if self._order is not None:
+                probabilities = probabilities[:, np.argsort(self._order)]
+        names = self._names
+        return Predictions([names[position] for position in answer.values.tolist()], probabilities)
+
+    def in_schema_order(self, answer: Answer) -> Answer:
+        """An estimator's answer with the model's classes put in the order of the schema's."""
+        if self._order is None:
+            return answer
+        probabilities = None if answer.probabilities is None else answer.probabilities[:, np.argsort(self._order)]
+        return Answer(self._order[answer.values], probabilities)
+
+
+class PythonStages:
+    """The user's Preprocessor and model as stages of an engine."""
+
+    def __init__(self, preprocessor: Any, model: Any, schema: ModelSchema) -> None:
+        from ml_microservice.features.layout import FrameLayout
+
+        self._layout = FrameLayout.from_json(schema.layout)
+        self._preprocessor, self._model = preprocessor, model
+        self._schema = schema
+
+    def transform(self, columns: Columns) -> Any:
+        """What the user's Preprocessor returns."""
+        return self._preprocessor.transform(self._layout.from_columns(columns))
+
+    def answer(self, transformed: Any) -> Answer:
+        """What the user's model answers, in the form of an engine's, classes in the order of the schema.
+
+        Raises:
+            HookError: the model returned something that is no answer.
+        """
+        model, classes = self._model, self._schema.classes
+        predicted = model.predict(transformed)
+        if not classes:
+            return Answer(numbers(predicted, transformed.shape[0]), None)
+        indices = class_indices(predicted, model, classes, self._schema.label_form)
+        if not hasattr(model, "predict_proba"):
+            return Answer(indices, None)
+        return Answer(indices, probability_matrix(model.predict_proba(transformed), len(indices), len(classes)))
+
+
+def _bound(estimator: Estimator | None, files: Mapping[str, bytes]) -> Answering:
+    assert estimator is not None
+    return estimator.bound(files)
+
+
+def _transform_of(stages: PythonStages | None, *, to_matrix: bool) -> Transform:
+    assert stages is not None
+    python = stages
+    return (lambda columns: dense(python.transform(columns))) if to_matrix else python.transform
+
+
+def dense(matrix: Any) -> Matrix:
+    """What a Preprocessor returned as a float64 matrix, shape (rows, k)."""
+    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, dtype=np.float64)

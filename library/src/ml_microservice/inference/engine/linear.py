@@ -1,0 +1,36 @@
+"""Linear and logistic models: one product of matrices, with scikit-learn's own operands."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ml_microservice.inference.engine.checks import Matrix, refuse_non_finite
+from ml_microservice.inference.engine.estimator import SelfContained
+from ml_microservice.inference.engine.heads import Answer, Head
+
+
+@dataclass(frozen=True)
+class Linear(SelfContained):
+    """Everything that is `X @ coef.T + intercept`, read by a head."""
+
+    coefficients: Matrix
+    """Shape (m, k)."""
+    intercept: Matrix
+    """Shape (m,)."""
+    head: Head
+    _transposed: Matrix = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # scikit-learn multiplies by a transposed view too: BLAS sums in another order for another layout.
+        object.__setattr__(self, "_transposed", np.ascontiguousarray(self.coefficients).T)
+
+    def __call__(self, matrix: Matrix) -> Answer:
+        """The answer to rows of shape (rows, k).
+
+        Raises:
+            ValueError: NaN or infinity, which scikit-learn's linear models refuse.
+        """
+        refuse_non_finite(matrix)
+        scores = matrix @ self._transposed
+        scores += self.intercept
+        return self.head(scores)

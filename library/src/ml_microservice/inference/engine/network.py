@@ -1,0 +1,49 @@
+"""Multi-layer perceptrons: one product of matrices for each layer, with scikit-learn's own operands."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ml_microservice.inference.engine.checks import Matrix, refuse_non_finite
+from ml_microservice.inference.engine.estimator import SelfContained
+from ml_microservice.inference.engine.heads import Answer, Head, sigmoid
+
+Activation = Literal["identity", "logistic", "tanh", "relu"]
+
+
+@dataclass(frozen=True)
+class Network(SelfContained):
+    """Layers, the last of which gives scores to the head."""
+
+    weights: tuple[Matrix, ...]
+    """Shape (inputs, outputs) each, laid out in memory as scikit-learn holds them: BLAS adds in that order."""
+    biases: tuple[Matrix, ...]
+    activation: Activation
+    """Of all layers but the last."""
+    head: Head
+
+    def __call__(self, matrix: Matrix) -> Answer:
+        """The answer to rows of shape (rows, k).
+
+        Raises:
+            ValueError: NaN or infinity, which scikit-learn's networks refuse.
+        """
+        refuse_non_finite(matrix)
+        for layer, (weights, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if layer:
+                self._activate(matrix)
+            matrix = matrix @ weights
+            matrix += bias
+        return self.head(matrix)
+
+    def _activate(self, matrix: Matrix) -> None:
+        match self.activation:
+            case "relu":
+                np.maximum(matrix, 0.0, out=matrix)
+            case "tanh":
+                np.tanh(matrix, out=matrix)
+            case "logistic":
+                matrix[...] = sigmoid(matrix)
+            case "identity":
+                pass

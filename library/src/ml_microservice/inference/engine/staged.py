@@ -1,0 +1,29 @@
+"""An estimator whose matrix goes through further steps first."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml_microservice.inference.engine.checks import Matrix
+from ml_microservice.inference.engine.heads import Answer
+from ml_microservice.inference.engine.steps import Step
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Steps, and the estimator that takes what comes of them."""
+
+    steps: tuple[Step, ...]
+    """The first of them does not change its argument, which is the caller's."""
+    estimator: Any
+
+    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
+        """See `Estimator`."""
+        answer: Callable[[Matrix], Answer] = self.estimator.bound(files)
+
+        def answer_after_steps(matrix: Matrix) -> Answer:
+            for step in self.steps:
+                matrix = step(matrix)
+            return answer(matrix)
+
+        return answer_after_steps

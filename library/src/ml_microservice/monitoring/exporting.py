@@ -1,0 +1,141 @@
+"""Records as files: everything that is known of each prediction."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ml_microservice.artefact.schema import ModelSchema
+from ml_microservice.errors import Fault, InputFileError
+from ml_microservice.features.spec import as_utc
+from ml_microservice.monitoring.export_formats import TEXT_WRITERS, Write, export_format
+from ml_microservice.records.database.store import RecordStore
+from ml_microservice.records.record import FeedbackRecord, PredictionRecord
+
+PIECE = 5_000
+BEFORE = ("prediction_id", "time", "model_version", "entity_id")
+AFTER = ("prediction", "label", "observed_at", "received_at", "source")
+"""Columns of every file, before and after the features."""
+MOMENTS = frozenset({"time", "observed_at", "received_at"})
+FLOATING = frozenset({"float", "vector"})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which predictions: those given from `since` on and before `until`."""
+
+    since: datetime
+    until: datetime
+    model_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    rows: int
+    notes: tuple[str, ...] = ()
+    """What to know of it."""
+
+
+def export_records(store: RecordStore, selection: Selection, schema: ModelSchema, target: Path) -> Exported:
+    """Write every prediction with its inputs, the feedback received last and the times of both, a piece at a time.
+
+    The features are those of `schema`; one that has the name of another column is written as `inputs.<name>`.
+
+    Raises:
+        InputFileError: the file's name tells no known format, or a value is not of its feature's type.
+    """
+    kind = export_format(target)
+    taken = {*BEFORE, *AFTER}
+    inputs = {name: f"inputs.{name}" if name in taken else name for name in schema.spec.names}
+    answered = store.answered(selection.since, selection.until, selection.model_version)
+    rows = 0
+    with appearing(target) as path:
+        opened = _write_parquet(path, schema, inputs) if kind == "parquet" else TEXT_WRITERS[kind](path)
+        with opened as write:
+            while piece := [_row(record, told, inputs) for record, told in islice(answered, PIECE)]:
+                write(piece)
+                rows += len(piece)
+    return Exported(rows)
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """Where to write a file that appears once it is complete; its folder is made.
+
+    Raises:
+        InputFileError: it cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise InputFileError(Fault(f"cannot be written: {error.strerror}", str(target))) from None
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _row(record: PredictionRecord, told: FeedbackRecord | None, inputs: Mapping[str, str]) -> dict[str, Any]:
+    row = {name: getattr(record, name) for name in BEFORE}
+    row |= {column: record.inputs.get(name) for name, column in inputs.items()}
+    row["prediction"] = record.prediction
+    return row | {name: getattr(told, name, None) for name in AFTER[1:]}
+
+
+@contextmanager
+def _write_parquet(path: Path, schema: ModelSchema, inputs: Mapping[str, str]) -> Iterator[Write]:
+    """Parquet with the types of the features, which the first rows need not show."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise InputFileError(Fault("Parquet needs pyarrow", advice="install the project's extra 'arrow'")) from None
+    from ml_microservice.features.arrow_columns import natural_type
+
+    text, moment, answer = pa.string(), pa.timestamp("ms", "UTC"), pa.string() if schema.classes else pa.float64()
+    types = {name: moment if name in MOMENTS else text for name in BEFORE}
+    types |= {inputs[feature.name]: text if feature.pii else natural_type(feature) for feature in schema.spec.features}
+    types |= {name: moment if name in MOMENTS else text for name in AFTER} | {"prediction": answer, "label": answer}
+    dated = [name for name, kind in types.items() if pa.types.is_timestamp(kind)]
+    floating = [
+        inputs[feature.name] for feature in schema.spec.features if feature.type in FLOATING and not feature.pii
+    ]
+    columns = pa.schema(list(types.items()))
+
+    def write(rows: Sequence[dict[str, Any]]) -> None:
+        try:
+            parsed = [
+                {
+                    **row,
+                    **{name: _moment(row[name]) for name in dated},
+                    **{name: _floats(row[name]) for name in floating},
+                }
+                for row in rows
+            ]
+            file.write_table(pa.Table.from_pylist(parsed, schema=columns))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, TypeError) as error:
+            advice = "choose the predictions of one model with --model-version, or write .csv or .jsonl"
+            fault = Fault(f"a value is not of its feature's type: {error}", path.name, advice=advice)
+            raise InputFileError(fault) from None
+
+    with pq.ParquetWriter(path, columns) as file:
+        yield write
+
+
+def _floats(value: Any) -> Any:
+    """A number, or a vector's, as floats: PostgreSQL writes 1e16 as a whole number, and Arrow takes none so large."""
+    if isinstance(value, list):
+        return [float(element) for element in value]
+    return None if value is None else float(value)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else as_utc(datetime.fromisoformat(text))

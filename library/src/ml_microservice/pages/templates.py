@@ -1,0 +1,32 @@
+"""Templates of reports: beside the code that fills them, on top of what all of them share."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ml_microservice.pages.wording import duration, number, percent
+
+
+def templates(folder: Path, *, markdown: bool = False) -> Environment:
+    """The templates in `folder`; all values are escaped for HTML, or for Markdown."""
+    options: dict[str, Any] = {"finalize": _escape_markdown} if markdown else {"autoescape": True}
+    environment = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+    environment.filters |= {"number": number, "percent": percent, "duration": duration}
+    return environment
+
+
+def _escape_markdown(value: object) -> object:
+    """Text as it is read, on one line: Jinja applies this to every value that the template prints."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{character}" if character in r"\`*_[]|#~$!" else character for character in text)

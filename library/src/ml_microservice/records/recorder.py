@@ -1,0 +1,251 @@
+"""From answers to lines of the journal: what is recorded of personal data, of classes, and how, by model and route."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from operator import itemgetter
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ml_microservice.features.columns import Column, Columns, as_list
+from ml_microservice.features.spec import Feature, FeatureSpec, as_utc
+from ml_microservice.records.journal import Journal
+from ml_microservice.records.record import call_start, prediction_line, row_line
+from ml_microservice.records.syncing import NotStored, Sync
+from ml_microservice.settings import RecordsSettings
+
+HASH_BYTES = 16
+Values = Callable[[Mapping[str, Any]], Sequence[Any]]
+
+
+class Call(NamedTuple):
+    """A request for many rows, whose predictions are recorded."""
+
+    route: str
+    """How it asked: `predict`, `batch`, `infer`, `job`."""
+    started: float
+    """When it came, by `perf_counter`."""
+    time: str
+    """When it is answered: ISO 8601, UTC."""
+
+
+class Recorder:
+    """Records the predictions of one process.
+
+    Args:
+        journal: takes the lines.
+        settings: what is recorded, and what happens when the disk is full.
+        on_unlogged: told how many predictions are answered without a record.
+    """
+
+    def __init__(
+        self, journal: Journal, settings: RecordsSettings, on_unlogged: Callable[[int], None] = lambda count: None
+    ) -> None:
+        self.journal = journal
+        self.settings = settings
+        self.on_unlogged = on_unlogged
+        self.is_lenient = settings.when_full == "serve_unlogged"
+        """Whether predictions are answered without a record when none can be stored."""
+
+    def check(self) -> None:
+        """See that predictions can be answered.
+
+        Raises:
+            NotStored: records cannot be stored, and without them nothing is answered.
+        """
+        if self.journal.full is not None and not self.is_lenient:
+            raise NotStored(self.journal.full)
+
+    def may_skip(self, count: int) -> bool:
+        """Whether some predictions may be given without a record; they are counted then."""
+        if self.is_lenient:
+            self.on_unlogged(count)
+        return self.is_lenient
+
+
+class ModelRecorder:
+    """Records the predictions of one model.
+
+    Args:
+        recorder: of the process.
+        spec: of the model's features.
+        classes: in the order of probabilities; none for a regression.
+        version: of the model.
+        model_id: of the model.
+    """
+
+    def __init__(
+        self, recorder: Recorder, spec: FeatureSpec, classes: Sequence[str], version: str, model_id: str
+    ) -> None:
+        self.may_skip = recorder.may_skip
+        self._append = recorder.journal.append
+        settings = recorder.settings
+        self._classes = list(classes)
+        self._n_best = settings.n_best if settings.n_best < len(classes) else None
+        """None where all classes are recorded."""
+        self._hash = PiiHash(settings.pii_key.get_secret_value()) if settings.pii_key is not None else None
+        is_kept = {feature.name: not feature.pii or settings.pii == "hash" for feature in spec.features}
+        self._features = [feature for feature in spec.features if is_kept[feature.name]]
+        names = [feature.name for feature in self._features]
+        fields = [f"f{index}" for index, name in enumerate(spec.names) if is_kept[name]]
+        self._inputs_of = _getter(fields)
+        self._hashed = [place for place, feature in enumerate(self._features) if feature.pii]
+        self._row_starts = _Starts(lambda route: call_start(version, model_id, route, names))
+        self._call_starts = _Starts(lambda route: call_start(version, model_id, route))
+
+    def line(
+        self,
+        route: str,
+        time: bytes,
+        latency_ms: float,
+        prediction_id: str,
+        entity_id: str | int | None,
+        values: Mapping[str, Any],
+        prediction: str | float,
+        probabilities: Mapping[str, float] | None,
+    ) -> bytes:
+        """The record of one prediction.
+
+        Args:
+            route: how it was asked for.
+            time: when it is answered: ISO 8601, UTC.
+            latency_ms: since the request came.
+            prediction_id: UUID.
+            entity_id: of the row.
+            values: by field of the request model.
+            prediction: the class, or the number.
+            probabilities: by class.
+        """
+        inputs = self._inputs_of(values)
+        if self._hashed:
+            inputs = self._with_hashes(inputs)
+        if self._n_best is not None and probabilities is not None:
+            likeliest = sorted(probabilities, key=probabilities.__getitem__, reverse=True)[: self._n_best]
+            probabilities = {name: probabilities[name] for name in likeliest}
+        call = _call(self._row_starts[route], time, latency_ms)
+        return row_line(call, prediction_id, entity_id, inputs, prediction, probabilities)
+
+    def keep(self, lines: Sequence[bytes]) -> Sync | None:
+        """Record predictions, all or none of them, by their lines.
+
+        Returns:
+            What to await before they are answered, if anything.
+
+        Raises:
+            NotStored: they cannot be recorded; `may_skip` tells whether they may be answered.
+        """
+        return self._append(b"".join(lines), len(lines))
+
+    def keep_rows(
+        self,
+        call: Call,
+        prediction_ids: Sequence[str],
+        entity_ids: Sequence[str | int | None],
+        columns: Columns,
+        predictions: Sequence[str | float],
+        probabilities: NDArray[np.float64] | None,
+    ) -> bool:
+        """Record predictions of one call before they are answered; in a thread, since it may wait for the disk.
+
+        Args:
+            call: that is answered.
+            prediction_ids: n UUIDs.
+            entity_ids: n of them.
+            columns: n values of each feature.
+            predictions: n classes or numbers.
+            probabilities: shape (n, classes).
+
+        Returns:
+            Whether they are recorded.
+
+        Raises:
+            NotStored: they cannot be, and may not be answered.
+        """
+        line = prediction_line(
+            _call(self._call_starts[call.route], call.time.encode(), (perf_counter() - call.started) * 1000),
+            prediction_ids,
+            entity_ids if any(entity_id is not None for entity_id in entity_ids) else None,
+            {feature.name: self._column(feature, columns[feature.name]) for feature in self._features},
+            predictions,
+            None if probabilities is None else self._best(probabilities),
+        )
+        try:
+            stored = self._append(line, len(predictions))
+            if stored is not None:
+                stored.wait()
+        except NotStored:
+            if not self.may_skip(len(predictions)):
+                raise
+            return False
+        return True
+
+    def _with_hashes(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        assert self._hash is not None
+        values = list(inputs)
+        for place in self._hashed:
+            values[place] = self._hash.of(values[place])
+        return values
+
+    def _column(self, feature: Feature, column: Column) -> Any:
+        """A column as it is recorded: whole numbers that came with gaps, as floats, are whole numbers again."""
+        is_whole = feature.type in ("int", "category")
+        if is_whole and isinstance(column, np.ndarray) and column.dtype.kind == "f":
+            column = [None if value is None else int(value) for value in as_list(column)]
+        if not feature.pii:
+            return column
+        assert self._hash is not None
+        return [self._hash.of(value) for value in as_list(column)]
+
+    def _best(self, probabilities: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        if self._n_best is not None:
+            order = np.argsort(-probabilities, axis=1, kind="stable")[:, : self._n_best]
+            best = np.full_like(probabilities, np.nan)
+            np.put_along_axis(best, order, np.take_along_axis(probabilities, order, axis=1), axis=1)
+            probabilities = best
+        return dict(zip(self._classes, np.ascontiguousarray(probabilities.T), strict=True))
+
+
+class PiiHash:
+    """Keyed hashes of personal data: equal values have equal ones, and without the key none can be tried out.
+
+    Args:
+        key: of any length.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = blake2b(key.encode()).digest()
+
+    def of(self, value: Any) -> str | None:
+        """The hash of a value's JSON form, in hexadecimal; None of a missing value."""
+        if value is None:
+            return None
+        plain = as_utc(value) if isinstance(value, datetime) else value
+        text = orjson.dumps(plain, option=orjson.OPT_SERIALIZE_NUMPY)
+        return blake2b(text, key=self._key, digest_size=HASH_BYTES).hexdigest()
+
+
+class _Starts(dict[str, bytes]):
+    """How lines start, by route; made when a route is first used."""
+
+    def __init__(self, make: Callable[[str], bytes]) -> None:
+        self._make = make
+
+    def __missing__(self, route: str) -> bytes:
+        start = self[route] = self._make(route)
+        return start
+
+
+def _call(start: bytes, time: bytes, latency_ms: float) -> bytes:
+    """The start of a line, up to what is told of single rows."""
+    return b'%b"time":"%b","latency_ms":%.3f,' % (start, time, latency_ms)
+
+
+def _getter(fields: Sequence[str]) -> Values:
+    """Takes the values of some fields out of a row, as fast as it can be done."""
+    if len(fields) > 1:
+        return itemgetter(*fields)
+    return lambda values: [values[field] for field in fields]

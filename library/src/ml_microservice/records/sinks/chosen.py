@@ -1,0 +1,47 @@
+"""The sinks that `config.yaml` names, each a module here, imported only if it is needed."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.records.sinks.sink import Sink
+from ml_microservice.settings import Settings
+
+SINKS: dict[str, Callable[[Any, Settings], Sink]] = {
+    "database": lambda module, settings: module.DatabaseSink(settings),
+    "fluentd": lambda module, settings: module.FluentdSink(
+        settings.fluentd, settings.root, settings.fluentd.tag or settings.name
+    ),
+    "stdout": lambda module, _: module.StdoutSink(),
+}
+"""How they are made of their modules. What one needs beyond the base install is an extra of the same name."""
+
+
+def open_sinks(settings: Settings) -> list[Sink]:
+    """All sinks of a project, none of them connected yet.
+
+    Raises:
+        ServiceError: there is none, or what one of them needs is not installed.
+    """
+    if not settings.records.sinks:
+        advice = "name one, or several, of database, fluentd and stdout"
+        raise ServiceError(Fault("records.sinks is empty: nothing is recorded", "config.yaml", advice=advice))
+    return [open_sink(settings, name) for name in dict.fromkeys(settings.records.sinks)]
+
+
+def open_sink(settings: Settings, name: str) -> Sink:
+    """One sink, not connected yet.
+
+    Raises:
+        ServiceError: what it needs is not installed.
+    """
+    try:
+        module = import_module(f"ml_microservice.records.sinks.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("service"):
+            raise
+        message = f"the sink {name!r} needs {error.name}, which is not installed"
+        advice = f"install the extra {name!r}, or take {name!r} out of records.sinks"
+        raise ServiceError(Fault(message, "config.yaml", advice=advice)) from None
+    return SINKS[name](module, settings)

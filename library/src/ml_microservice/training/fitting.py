@@ -1,0 +1,219 @@
+"""Splitting the frame and running the hooks on it."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from ml_microservice.artefact.schema import LabelForm, TargetColumn
+from ml_microservice.errors import Fault, HookError
+from ml_microservice.features.layout import FrameLayout
+from ml_microservice.features.spec import FeatureSpec
+from ml_microservice.inference.outputs import (
+    check_rows,
+    class_indices,
+    numbers,
+    predicted_form,
+    probability_matrix,
+    target_form,
+)
+from ml_microservice.inference.predictor import Predictions, PythonPredictor
+from ml_microservice.settings import TrainingSettings
+from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, Hooks, calling
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on and rows held out, in the training layout."""
+
+    train: pd.DataFrame
+    train_target: "pd.Series[Any]"
+    test: pd.DataFrame
+    test_target: "pd.Series[Any]"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the hooks made."""
+
+    preprocessor: Any
+    model: Any
+    classes: tuple[str, ...]
+    """Empty for regression."""
+    target_form: LabelForm
+    """How the training frame names the classes."""
+    label_form: LabelForm
+    """How the model names the classes."""
+    predictor: PythonPredictor
+
+    def truth(self, target: "pd.Series[Any]") -> NDArray[Any]:
+        """The target as the evaluation takes it: positions among the classes, or numbers."""
+        if self.classes:
+            return class_indices(target, self.model, self.classes, self.target_form)
+        return numbers(target, len(target))
+
+    def target_column(self, target: "pd.Series[Any]") -> TargetColumn:
+        """What stands in the target's column for each class; a class that is not there has its name."""
+        if not self.classes:
+            return TargetColumn(str(target.dtype))
+        values: list[Any] = list(self.classes)
+        for place, value in zip(self.truth(target).tolist(), target.tolist(), strict=True):
+            values[place] = value
+        return TargetColumn(str(target.dtype), tuple(values))
+
+    def answers(self, predictions: Predictions) -> NDArray[Any]:
+        """Predictions as the evaluation takes them: positions among the classes, or numbers."""
+        if self.classes:
+            position = {name: index for index, name in enumerate(self.classes)}
+            return np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
+        return np.asarray(predictions.values, dtype=np.float64)
+
+
+def load_frame(hooks: Hooks, n_rows: int | None = None) -> Any:
+    """What DataLoader returns.
+
+    Raises:
+        HookError: it raised.
+    """
+    with calling("DataLoader.load_data", LOADER_FILE):
+        return hooks.data_loader().load_data(n_rows)
+
+
+def split_frame(frame: pd.DataFrame, spec: FeatureSpec, layout: FrameLayout, settings: TrainingSettings) -> Split:
+    """Hold out a share of the rows: stratified by class for classification, seeded.
+
+    Raises:
+        HookError: there are too few rows to split.
+    """
+    features, target = layout.from_frame(frame), frame[spec.target]
+    stratify = target if spec.task == "classification" else None
+    try:
+        train, test, train_target, test_target = train_test_split(
+            features, target, test_size=settings.test_size, random_state=settings.seed, stratify=stratify
+        )
+    except ValueError as error:
+        advice = "load more rows, or set another training.test_size in config.yaml"
+        raise HookError(Fault(f"{len(frame)} rows cannot be split: {error}", file=LOADER_FILE, advice=advice)) from None
+    return Split(train, train_target, test, test_target)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The fitted Preprocessor and what it made of the rows to train on."""
+
+    preprocessor: Any
+    transformed: Any
+
+
+def fit(hooks: Hooks, split: Split, spec: FeatureSpec, layout: FrameLayout, seed: int) -> Fitted:
+    """Run Preprocessor, train_model and get_classes on the rows to train on.
+
+    Raises:
+        HookError: a hook raised, or returned something that cannot be served.
+    """
+    prepared = fit_preprocessor(hooks, split, seed)
+    model = fit_model(hooks, prepared.transformed, split.train_target)
+    return finish(hooks, prepared, model, split, spec, layout)
+
+
+def fit_preprocessor(hooks: Hooks, split: Split, seed: int) -> Prepared:
+    """Seed everything, then fit the Preprocessor and apply it.
+
+    Raises:
+        HookError: it raised, or returned something else than itself or than the rows.
+    """
+    seed_everything(seed)
+    with calling("Preprocessor.fit"):
+        preprocessor = hooks.preprocessor()
+        returned = preprocessor.fit(split.train.copy(), split.train_target.copy())
+    if returned is not preprocessor:
+        raise HookError(Fault("Preprocessor.fit must return self", file=TRAIN_FILE, advice="end it with 'return self'"))
+    with calling("Preprocessor.transform"):
+        transformed = preprocessor.transform(split.train.copy())
+    check_rows(transformed, len(split.train), "Preprocessor.transform")
+    return Prepared(preprocessor, transformed)
+
+
+def fit_model(hooks: Hooks, transformed: Any, target: "pd.Series[Any]") -> Any:
+    """Run train_model.
+
+    Raises:
+        HookError: it raised, or returned something that does not predict.
+    """
+    with calling("train_model"):
+        model = hooks.train_model(transformed, target.copy())
+    if not callable(getattr(model, "predict", None)):
+        message = f"train_model returned {type(model).__name__}, which has no predict"
+        raise HookError(Fault(message, file=TRAIN_FILE, advice="end it with 'return model'"))
+    return model
+
+
+def finish(
+    hooks: Hooks, prepared: Prepared, model: Any, split: Split, spec: FeatureSpec, layout: FrameLayout
+) -> Fitted:
+    """Run get_classes, and find out in which form the model names the classes.
+
+    Raises:
+        HookError: it raised, does not name the classes, or the model's answers are none.
+    """
+    classes = named_classes(hooks, model) if spec.task == "classification" else ()
+    named = target_form(split.train_target, model, classes) if classes else "names"
+    predicted = _label_form(model, prepared.transformed, classes)
+    predictor = PythonPredictor(layout, prepared.preprocessor, model, classes, predicted)
+    return Fitted(prepared.preprocessor, model, classes, named, predicted, predictor)
+
+
+def named_classes(hooks: Hooks, model: Any) -> tuple[str, ...]:
+    """What get_classes returns.
+
+    Raises:
+        HookError: it raised, or did not return distinct names in the model's own order.
+    """
+    if hooks.get_classes is None:
+        advice = "a classifier needs it: return [str(name) for name in model.classes_]"
+        raise HookError(Fault("get_classes is missing", TRAIN_FILE, advice=advice))
+    with calling("get_classes"):
+        names = hooks.get_classes(model)
+    if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        advice = "for example: return [str(name) for name in model.classes_]"
+        raise HookError(Fault(f"get_classes must return a list of text, not {names!r}", TRAIN_FILE, advice=advice))
+    names = [str(name) for name in names]  # numpy's kind of text too, which would look odd wherever it is shown
+    if len(set(names)) != len(names) or len(names) < 2:
+        advice = "return one name for each column of predict_proba"
+        message = f"get_classes must return at least two distinct names, not {names}"
+        raise HookError(Fault(message, TRAIN_FILE, advice=advice))
+    labels = getattr(model, "classes_", None)
+    known = names if labels is None else [str(label) for label in labels]
+    if len(names) != len(known):
+        message = f"get_classes returns {names}, but the model has {len(known)} classes: {known}"
+        raise HookError(Fault(message, TRAIN_FILE, advice="return one name for each, in this order"))
+    if names != known and sorted(names) == sorted(known):
+        message = f"get_classes returns {names}, but predict_proba's columns are {known}"
+        advice = "return [str(name) for name in model.classes_]"
+        raise HookError(Fault(message, TRAIN_FILE, advice=advice))
+    return tuple(names)
+
+
+def _label_form(model: Any, transformed: Any, classes: Sequence[str]) -> LabelForm:
+    if not classes:
+        return "names"
+    with calling("predict"):
+        labels = model.predict(transformed)
+        has_probabilities = hasattr(model, "predict_proba")
+        probabilities = model.predict_proba(transformed) if has_probabilities else None
+    rows = transformed.shape[0] if hasattr(transformed, "shape") else len(transformed)
+    check_rows(labels, rows, "predict")
+    if probabilities is not None:
+        probabilities = probability_matrix(probabilities, rows, len(classes))
+    return predicted_form(labels, probabilities, model, classes)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, which scikit-learn uses where a hook sets no `random_state`."""
+    random.seed(seed)
+    np.random.seed(seed)

@@ -1,0 +1,65 @@
+"""A model version leaves the checkout that trained it, and comes into another checkout of the same hooks."""
+
+from pathlib import Path
+
+from ml_microservice.artefact.archive import read_archive, write_archive
+from ml_microservice.artefact.manifest import Manifest
+from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.store import MANIFEST, POINTER, ArtefactStore
+from ml_microservice.errors import ArtefactError, Fault
+from ml_microservice.monitoring.exporting import appearing
+from ml_microservice.settings import Settings
+from ml_microservice.training.origin import code_digest
+
+REPORT = "report.html"
+
+
+def export_model(settings: Settings, target: Path, report: Path | None = None) -> Manifest:
+    """Write the current version as an archive, and its report beside it where one is asked for.
+
+    Raises:
+        ArtefactError: nothing was trained yet, or the version is damaged or another project's.
+        InputFileError: a file cannot be written.
+    """
+    folder = ArtefactStore(settings.model_directory).path(POINTER)
+    artefact = read_artefact(folder, settings.name)
+    with appearing(target) as file:
+        write_archive(folder, file)
+    if report is not None:
+        with appearing(report) as file:
+            file.write_bytes(artefact.files[REPORT])
+    return artefact.manifest
+
+
+def import_model(settings: Settings, file: Path) -> Manifest:
+    """Put an archive's version into the store and make it the current one.
+
+    Raises:
+        ArtefactError: it cannot be trusted, is of other hooks than this checkout's, or another of its name is there.
+    """
+    manifest, contents = read_archive(file, settings.name)
+    if manifest.origin.code_sha256 != code_digest(settings.features_file.parent):
+        raise ArtefactError(_other_hooks(manifest, file))
+    store = ArtefactStore(settings.model_directory)
+    if manifest.version not in store.versions():
+        store.write(manifest.version, contents)
+    elif (store.path(manifest.version) / MANIFEST).read_bytes() != contents[MANIFEST]:
+        message = f"another model {manifest.version} is there already"
+        raise ArtefactError(Fault(message, settings.artefacts.directory.as_posix(), advice="remove it, if it may go"))
+    else:
+        read_artefact(store.path(manifest.version), settings.name)
+    store.point_to(manifest.version)
+    return manifest
+
+
+def _other_hooks(manifest: Manifest, file: Path) -> Fault:
+    """Whose hooks made a model, and how to get them."""
+    message = f"model {manifest.version} was trained by other hooks than those in src/model"
+    commit, _, dirty = (manifest.git_commit or "").partition("-")
+    if not commit:
+        message += "; it was trained outside of git, so nothing says by which"
+        return Fault(message, file.name, advice="train again, in this checkout")
+    if dirty:
+        message += f": at commit {commit}, with changes that were not committed"
+        return Fault(message, file.name, advice="commit them and train again")
+    return Fault(f"{message}: at commit {commit}", file.name, advice=f"git checkout {commit}")

@@ -1,0 +1,43 @@
+"""The reference that records are compared with later, from the training frame and the held-out rows' answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ml_microservice.features.layout import is_missing
+from ml_microservice.features.spec import FeatureSpec
+from ml_microservice.inference.predictor import Predictions
+from ml_microservice.monitoring.describing import describe_feature, describe_numbers, describe_predictions
+from ml_microservice.monitoring.reference import FORMAT, Reference
+
+MOST_ROWS = 100_000
+"""Of a larger frame, so many rows at random: more would sharpen nothing that can be told in a window of records."""
+
+
+def make_reference(spec: FeatureSpec, frame: pd.DataFrame, predictions: Predictions, seed: int) -> Reference:
+    """Describe the features in all rows of the frame, and the answers to rows that the model had not seen.
+
+    All rows, because a held-out row is as much like a future one as any other, and more of them are less noise. Only
+    held-out answers, because a model is surer of the rows that it learned from.
+    """
+    rows = frame.sample(n=MOST_ROWS, random_state=seed) if len(frame) > MOST_ROWS else frame
+    confidence = None
+    if predictions.probabilities is not None:
+        confidence = describe_numbers(predictions.probabilities.max(axis=1))
+    return Reference(
+        format=FORMAT,
+        rows=len(rows),
+        features={
+            feature.name: describe_feature(feature.type, _listed(rows[feature.name]))
+            for feature in spec.features
+            if not feature.pii
+        },
+        personal=tuple(feature.name for feature in spec.features if feature.pii),
+        predictions=describe_predictions(predictions.values),
+        confidence=confidence,
+    )
+
+
+def _listed(column: "pd.Series[Any]") -> Sequence[Any]:
+    return [None if is_missing(value) else value for value in column.tolist()]

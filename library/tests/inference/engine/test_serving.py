@@ -1,0 +1,116 @@
+"""The compiled engine in serving: what it is read from, what it imports, and what happens without it."""
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ml_microservice.artefact.manifest import PYTHON_ENGINE
+from ml_microservice.artefact.reading import read_artefact, read_manifest
+from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.cli import app
+from ml_microservice.errors import ArtefactError
+from ml_microservice.inference.core import Core
+from ml_microservice.inference.engine.compiled import ARRAYS_FILE, CODEC, ENGINE_FILE, CompiledPredictor
+from ml_microservice.inference.predictor import PythonPredictor
+from ml_microservice.inference.served_model import ServedModel, load_served_model
+from ml_microservice.settings import ApiSettings, load_settings
+from ml_microservice.training.hooks import Hooks
+from ml_microservice.training.pipeline import train
+
+HEAVY = ("pandas", "sklearn", "scipy", "pandera", "matplotlib", "joblib", "pyarrow")
+SCRIPT = """
+import asyncio, json, sys
+from pathlib import Path
+from ml_microservice.api.app import create_api
+from ml_microservice.settings import ApiSettings, load_settings
+core = create_api(load_settings(Path(sys.argv[1]), {})).state.core
+answer = json.loads(asyncio.run(core.predict(sys.argv[2].encode())))
+print(json.dumps([answer["prediction"], [name for name in sys.argv[3].split(",") if name in sys.modules]]))
+"""
+
+
+def _folder(root: Path) -> Path:
+    return ArtefactStore(root / "model_bin").path("current")
+
+
+def test_the_house_model_is_served_compiled(served: ServedModel) -> None:
+    assert isinstance(served.predictor, CompiledPredictor)
+    assert served.manifest.engine.is_compiled
+    verdicts = [candidate.verdict for candidate in served.manifest.engine.candidates]
+    assert verdicts.count("serves") == 1
+
+
+def test_serving_a_compiled_model_imports_no_heavy_library(trained_project: Path, house: dict[str, Any]) -> None:
+    source = Path(__file__).parents[3] / "src"
+    arguments = [sys.executable, "-c", SCRIPT, str(trained_project), json.dumps(house), ",".join(HEAVY)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(source)})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["yes", []]
+
+
+def test_both_engines_answer_alike(settings: Any, served: ServedModel) -> None:
+    artefact = read_artefact(_folder(settings.root), settings.name)
+    rows = [served.row(json.dumps(golden.request).encode()) for golden in artefact.golden]
+    compiled = served.predictor.predict(served.columns(rows))
+    python = PythonPredictor.of(artefact).predict(served.columns(rows))
+    assert compiled.values == python.values
+    assert compiled.probabilities is not None
+    assert python.probabilities is not None
+    assert abs(compiled.probabilities - python.probabilities).max() < 1e-12
+
+
+@pytest.mark.parametrize("name", [ENGINE_FILE, ARRAYS_FILE])
+def test_a_tampered_engine_is_refused(project: Path, name: str) -> None:
+    path = _folder(project) / name
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0", b"1", 1))
+    with pytest.raises(ArtefactError, match="SHA-256 differs"):
+        load_served_model(_folder(project), "houses", None)
+
+
+def test_an_engine_can_name_no_class_but_its_own() -> None:
+    with pytest.raises(ValueError, match="not an engine of this version"):
+        CODEC.load(b'{"type": "Popen", "args": ["true"]}', CODEC.dump(1)[1])
+
+
+def test_an_engine_holds_no_pickles(project: Path) -> None:
+    folder = _folder(project)
+    read_back = CODEC.load((folder / ENGINE_FILE).read_bytes(), (folder / ARRAYS_FILE).read_bytes())
+    assert CODEC.dump(read_back)[0] == (folder / ENGINE_FILE).read_bytes()
+
+
+def test_without_its_library_the_python_objects_serve_with_a_warning(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, house: dict[str, Any]
+) -> None:
+    def missing(*_: Any) -> Any:
+        raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+
+    monkeypatch.setattr(CompiledPredictor, "load", missing)
+    with caplog.at_level(logging.WARNING):
+        served = load_served_model(_folder(settings.root), settings.name, settings.id_name)
+    assert isinstance(served.predictor, PythonPredictor)
+    assert "pip install '.[onnx]'" in caplog.text
+    answer = asyncio.run(Core(served, ApiSettings()).predict(json.dumps(house).encode()))
+    assert json.loads(answer)["prediction"] == "yes"
+
+
+def test_no_compile_stores_no_engine(project: Path, house_hooks: Hooks) -> None:
+    settings = load_settings(project, {"SERVICE__TRAINING__COMPILE": "false"})
+    trained = train(settings, house_hooks)
+    assert trained.manifest.engine.serves == PYTHON_ENGINE
+    assert ENGINE_FILE not in read_manifest(trained.folder).files
+
+
+def test_explain_engine_tells_what_was_tried(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, ["model", "explain-engine"])
+    assert shown.exit_code == 0, shown.output
+    assert "is served by" in shown.output

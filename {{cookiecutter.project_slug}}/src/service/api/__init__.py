@@ -1,1 +1,0 @@
-"""The HTTP service: thin over `service.inference.core`."""
