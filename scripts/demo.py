@@ -25,8 +25,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 from ml_microservice.features.examples import example_row
 from ml_microservice.features.loading import complete_features, load_features
 from ml_microservice.settings import load_settings
-from ml_microservice.training.fitting import load_frame
 from ml_microservice.training.hooks import load_hooks
+from ml_microservice.training.split import load_frame
 
 HOST, PORT = "127.0.0.1", 8000
 START_SECONDS = 60

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.gate.comparison import CHAMPION
 from ml_microservice.gate.documents import VERDICT, Verdict, read_document
-from ml_microservice.gate.evaluating import CHAMPION
 from tests.conformance.conftest import CONFIG, FEATURES, LOADER, TRAIN
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

@@ -17,9 +17,9 @@ def evaluate(
     rows: Annotated[int | None, typer.Option(help="Load at most this many rows, as in training.", min=1)] = None,
 ) -> None:
     """Evaluate the current model, and the champion, on the same held-out rows; writes `build/evaluation.json`."""
+    from ml_microservice.gate.comparison import STAGES
+    from ml_microservice.gate.comparison import evaluate as run
     from ml_microservice.gate.documents import EVALUATION
-    from ml_microservice.gate.evaluating import STAGES
-    from ml_microservice.gate.evaluating import evaluate as run
     from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out, show_comparison, stages
 
@@ -33,7 +33,7 @@ def evaluate(
 @app.command()
 def gate() -> None:
     """Judge the evaluation by `gate` in `config.yaml`; writes `build/verdict.json`, and exits with 1 where it fails."""
-    from ml_microservice.gate.judging import gate as run
+    from ml_microservice.gate.verdict import gate as run
     from ml_microservice.settings import load_settings
     from ml_microservice.terminal import show_verdict
 

@@ -121,8 +121,8 @@ def infer(
     from ml_microservice.features.loading import load_features
     from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
-    from ml_microservice.training.fitting import load_frame
     from ml_microservice.training.hooks import load_hooks
+    from ml_microservice.training.split import load_frame
 
     settings = load_settings()
     if not settings.features_file.is_file():

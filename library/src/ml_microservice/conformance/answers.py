@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ml_microservice.conformance.context import Context
 from ml_microservice.errors import Fault, listed
-from ml_microservice.training.fitting import finish
+from ml_microservice.training.fitted_model import finish
 from ml_microservice.training.hooks import TRAIN_FILE
 
 JUDGED_ROWS = 5_000

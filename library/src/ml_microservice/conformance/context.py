@@ -10,15 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from ml_microservice.conformance.comparing import Output, output_of
+from ml_microservice.conformance.equality import Output, output_of
 from ml_microservice.conformance.requests import RequestPath
 from ml_microservice.features.layout import FrameLayout
 from ml_microservice.features.spec import FeatureDraft, FeatureSpec, Task
 from ml_microservice.inference.outputs import check_rows
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.settings import Settings
-from ml_microservice.training.fitting import Fitted, Prepared, Split
+from ml_microservice.training.fitted_model import Fitted, Prepared
 from ml_microservice.training.hooks import Hooks, calling
+from ml_microservice.training.split import Split
 from ml_microservice.yaml_file import YamlFile
 
 PROBE_ROWS = 40

@@ -9,7 +9,7 @@ from ml_microservice.errors import Fault
 from ml_microservice.evaluation import METRICS, METRICS_OF
 from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.loading import check_features as read_features
-from ml_microservice.gate.judging import unknown_metrics
+from ml_microservice.gate.verdict import unknown_metrics
 from ml_microservice.settings import load_settings
 from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, load_hooks
 from ml_microservice.yaml_file import read_yaml

@@ -12,8 +12,8 @@ from ml_microservice.features.infer import infer_features
 from ml_microservice.features.layout import FrameLayout, is_missing
 from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.spec import VectorFeature
-from ml_microservice.training.fitting import load_frame, split_frame
 from ml_microservice.training.hooks import LOADER_FILE, load_hooks
+from ml_microservice.training.split import load_frame, split_frame
 
 FEW_ROWS = 10
 

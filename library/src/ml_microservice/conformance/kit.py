@@ -11,7 +11,7 @@ from ml_microservice.conformance.context import Context
 from ml_microservice.conformance.edges import check_edge_answers, check_edges
 from ml_microservice.conformance.files import check_config, check_features, check_gate, check_hooks
 from ml_microservice.conformance.frame import check_frame_rules, check_load, check_split, check_target
-from ml_microservice.conformance.modelling import check_alone, check_reading, check_storing, check_train
+from ml_microservice.conformance.model import check_alone, check_reading, check_storing, check_train
 from ml_microservice.conformance.places import located
 from ml_microservice.conformance.preprocessing import check_fit, check_requests, check_rows, check_stateless
 from ml_microservice.errors import Fault, ServiceError

@@ -8,13 +8,13 @@ from contextlib import suppress
 
 import numpy as np
 
-from ml_microservice.conformance.comparing import Output, alike
 from ml_microservice.conformance.context import ALONE_ROWS, PROBE_ROWS, Context, quietly
 from ml_microservice.conformance.edges import UNSEEN_VALUE, UNSEEN_WORDS, edges
+from ml_microservice.conformance.equality import Output, alike
 from ml_microservice.conformance.wording import about_columns, given
 from ml_microservice.errors import Fault, HookError, listed
 from ml_microservice.features.examples import example_rows
-from ml_microservice.training.fitting import fit_preprocessor
+from ml_microservice.training.fitted_model import fit_preprocessor
 from ml_microservice.training.golden import as_request
 from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, calling
 

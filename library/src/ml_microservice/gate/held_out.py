@@ -17,9 +17,9 @@ from ml_microservice.features.layout import FrameLayout
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.settings import Settings
-from ml_microservice.training.fitting import load_frame, split_frame
 from ml_microservice.training.hooks import LOADER_FILE, Hooks
 from ml_microservice.training.origin import data_digest
+from ml_microservice.training.split import load_frame, split_frame
 
 PIECE = 10_000
 """Rows that a model is asked for at once."""

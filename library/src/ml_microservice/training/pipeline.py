@@ -33,14 +33,15 @@ from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.served_model import ServedModel, replay
 from ml_microservice.monitoring.reference import REFERENCE
 from ml_microservice.settings import CONFIG_FILE, Settings
+from ml_microservice.training.backend import training_backend
 from ml_microservice.training.compilation.candidates import Compilation, compile_model, uncompiled_record
-from ml_microservice.training.engine import training_engine
-from ml_microservice.training.fitting import Fitted, Split, fit, load_frame, split_frame
+from ml_microservice.training.fitted_model import Fitted, fit
 from ml_microservice.training.golden import golden_rows
 from ml_microservice.training.hooks import LOADER_FILE, Hooks, load_hooks
 from ml_microservice.training.origin import data_digest, git_commit, origin, reproduction
 from ml_microservice.training.reference import make_reference
 from ml_microservice.training.report import Report, ReportContext, profile_features, render_report
+from ml_microservice.training.split import Split, load_frame, split_frame
 
 STAGES = 7
 """How often `train` calls `on_stage`."""
@@ -118,7 +119,7 @@ def train(
     on_stage("Check the data against features.yaml")
     data = _checked(draft, frame, settings)
     on_stage("Fit the Preprocessor and the model")
-    with training_engine(settings.training):
+    with training_backend(settings.training):
         fitted = fit(hooks, data.split, data.spec, data.layout, settings.training.seed)
     on_stage("Evaluate on the held-out rows")
     judged = _judge(fitted, data.split)

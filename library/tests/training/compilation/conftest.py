@@ -16,8 +16,9 @@ from ml_microservice.features.layout import FrameLayout
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.settings import TrainingSettings
 from ml_microservice.training.compilation.candidates import Compilation, compile_model
-from ml_microservice.training.fitting import Fitted, Split, fit, split_frame
+from ml_microservice.training.fitted_model import Fitted, fit
 from ml_microservice.training.hooks import Hooks
+from ml_microservice.training.split import Split, split_frame
 
 ROWS = 240
 NUMBERS, GAPS, WORDS = ["size", "rooms", "new"], ["size", "gap"], ["colour", "town"]

@@ -34,7 +34,8 @@ from ml_microservice.training.compilation.preprocessing import compile_preproces
 from ml_microservice.training.compilation.probes import Probe, column_probes, matrix_probe, threshold_probe
 from ml_microservice.training.compilation.proof import Proof, Unproved
 from ml_microservice.training.compilation.refusal import Refusal
-from ml_microservice.training.fitting import Fitted, Split
+from ml_microservice.training.fitted_model import Fitted
+from ml_microservice.training.split import Split
 
 CALLS, SECONDS = 20, 0.1
 """Calls that a speed is the best of, and the time after which no more are made."""

@@ -9,12 +9,12 @@ import joblib
 import numpy as np
 
 from ml_microservice.artefact.writing import pickled
-from ml_microservice.conformance.comparing import differing
 from ml_microservice.conformance.context import ALONE_ROWS, Context, quietly
+from ml_microservice.conformance.equality import differing
 from ml_microservice.conformance.wording import given
 from ml_microservice.errors import Fault, HookError
 from ml_microservice.inference.predictor import Predictions, PythonPredictor
-from ml_microservice.training.fitting import fit_model, seed_everything
+from ml_microservice.training.fitted_model import fit_model, seed_everything
 from ml_microservice.training.golden import as_request
 from ml_microservice.training.hooks import TRAIN_FILE, calling, fresh_package
 

@@ -24,7 +24,7 @@ from ml_microservice.gate.documents import (
     read_document,
     write_document,
 )
-from ml_microservice.gate.judging import gate, judge
+from ml_microservice.gate.verdict import gate, judge
 from ml_microservice.settings import GateSettings, load_settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What the hooks' own parallel work runs on, where their libraries use joblib, as scikit-learn does."""
+"""The backend of joblib, on which scikit-learn and other libraries run the hooks' parallel work."""
 
 import os
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from ml_microservice.settings import TrainingSettings
 
 
 @contextmanager
-def training_engine(settings: TrainingSettings) -> Iterator[None]:
-    """Spread what joblib runs in parallel over a Dask cluster, if the settings say so.
+def training_backend(settings: TrainingSettings) -> Iterator[None]:
+    """Run joblib's parallel work on a Dask cluster if `training.engine` is `dask`, and on this machine otherwise.
 
     Raises:
         EngineError: Dask is not installed, or no scheduler answers.

@@ -1,4 +1,4 @@
-"""Splitting the frame and running the hooks on it."""
+"""The hooks run on the training rows: a fitted Preprocessor, a model, and the names of its classes."""
 
 import random
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from ml_microservice.artefact.schema import LabelForm, TargetColumn
 from ml_microservice.errors import Fault, HookError
@@ -23,18 +22,8 @@ from ml_microservice.inference.outputs import (
     target_form,
 )
 from ml_microservice.inference.predictor import Predictions, PythonPredictor
-from ml_microservice.settings import TrainingSettings
-from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, Hooks, calling
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows to train on and rows held out, in the training layout."""
-
-    train: pd.DataFrame
-    train_target: "pd.Series[Any]"
-    test: pd.DataFrame
-    test_target: "pd.Series[Any]"
+from ml_microservice.training.hooks import TRAIN_FILE, Hooks, calling
+from ml_microservice.training.split import Split
 
 
 @dataclass(frozen=True)
@@ -72,34 +61,6 @@ class Fitted:
             position = {name: index for index, name in enumerate(self.classes)}
             return np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
         return np.asarray(predictions.values, dtype=np.float64)
-
-
-def load_frame(hooks: Hooks, n_rows: int | None = None) -> Any:
-    """What DataLoader returns.
-
-    Raises:
-        HookError: it raised.
-    """
-    with calling("DataLoader.load_data", LOADER_FILE):
-        return hooks.data_loader().load_data(n_rows)
-
-
-def split_frame(frame: pd.DataFrame, spec: FeatureSpec, layout: FrameLayout, settings: TrainingSettings) -> Split:
-    """Hold out a share of the rows: stratified by class for classification, seeded.
-
-    Raises:
-        HookError: there are too few rows to split.
-    """
-    features, target = layout.from_frame(frame), frame[spec.target]
-    stratify = target if spec.task == "classification" else None
-    try:
-        train, test, train_target, test_target = train_test_split(
-            features, target, test_size=settings.test_size, random_state=settings.seed, stratify=stratify
-        )
-    except ValueError as error:
-        advice = "load more rows, or set another training.test_size in config.yaml"
-        raise HookError(Fault(f"{len(frame)} rows cannot be split: {error}", file=LOADER_FILE, advice=advice)) from None
-    return Split(train, train_target, test, test_target)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from sklearn.model_selection import train_test_split
 
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.errors import FrameError, GateError
+from ml_microservice.gate.comparison import CHAMPION, evaluate
 from ml_microservice.gate.documents import EVALUATION, VERDICT, Champion, Comparison, read_document
-from ml_microservice.gate.evaluating import CHAMPION, evaluate
 from ml_microservice.settings import Settings, load_settings
 from ml_microservice.training.handover import export_model
 from ml_microservice.training.hooks import Hooks
