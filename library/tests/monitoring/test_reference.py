@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 from ml_microservice.artefact.reading import read_artefact
-from ml_microservice.artefact.store import ArtefactStore
-from ml_microservice.errors import ArtefactError
-from ml_microservice.monitoring.describing import describe_feature
-from ml_microservice.monitoring.reference import (
+from ml_microservice.artefact.reference import (
     REFERENCE,
     CategoryReference,
     NumberReference,
@@ -18,6 +15,9 @@ from ml_microservice.monitoring.reference import (
     TextReference,
     read_reference,
 )
+from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.errors import ArtefactError
+from ml_microservice.monitoring.describing import describe_feature
 from ml_microservice.settings import Settings, load_settings
 from tests.monitoring.conftest import answers, customers, training_reference
 

@@ -32,10 +32,9 @@ from ml_microservice.api.monitoring import Monitoring
 from ml_microservice.api.records_metrics import RecordsMetrics
 from ml_microservice.api.traffic import ApiKeys, BodyLimit, ConcurrencyLimit, InWork
 from ml_microservice.api.vitals import vital_signs
-from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.inference.core import Core
 from ml_microservice.inference.problems import Problem
-from ml_microservice.inference.served_model import ReadModel, read_model
+from ml_microservice.inference.served_model import ReadModel, read_configured_model
 from ml_microservice.jobs.office import JobOffice
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.recorder import Recorder
@@ -54,7 +53,7 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
 
     Args:
         settings: those of the current folder by default.
-        model: what `read_settled_model` gave, where that was done before this process was forked.
+        model: what `read_configured_model` gave, where that was done before this process was forked.
 
     Raises:
         ServiceError: the configuration or the model cannot be used.
@@ -75,16 +74,6 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
     return RequestSpans(hot, endpoints, tracer)
 
 
-def read_settled_model(settings: Settings) -> ReadModel:
-    """The model that the settings say, read but not called yet.
-
-    Raises:
-        ArtefactError: there is none, or it is damaged or foreign.
-    """
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
-    return read_model(folder, settings.name, settings.id_name)
-
-
 def create_api(settings: Settings, model: ReadModel | None = None, tracer: "Tracer | None" = None) -> FastAPI:
     """The application without the hot route.
 
@@ -92,7 +81,7 @@ def create_api(settings: Settings, model: ReadModel | None = None, tracer: "Trac
         ServiceError: the configuration or the model cannot be used.
     """
     require_grpc(settings.api)
-    served = (model or read_settled_model(settings)).proved()
+    served = (model or read_configured_model(settings)).proved()
     journal = recorder = None
     if settings.records.sinks:
         journal = Journal(settings.records_directory, settings.name, settings.records, metrics.count_records)

@@ -9,10 +9,10 @@ from prometheus_client.core import GaugeMetricFamily
 
 from ml_microservice.api.monitoring import Watched, WindowLength, monitoring_of, seconds_of
 from ml_microservice.api.routes import core_of
+from ml_microservice.artefact.reference import REFERENCE
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.monitoring.computing import Computation
-from ml_microservice.monitoring.reference import REFERENCE
 from ml_microservice.settings import Settings
 
 NAME = "drift"

@@ -26,9 +26,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ml_microservice.api.jobs_metrics import JobsMetrics
 from ml_microservice.api.records_metrics import RecordsMetrics
 from ml_microservice.inference.served_model import ServedModel
+from ml_microservice.processes.metrics import metrics_folder
 from ml_microservice.records.journal import Turn
 
-MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 """Methods that get a label; a caller could invent any number of others."""
 FAILURES = (429, 500, 503)
@@ -61,8 +61,8 @@ FULL = Gauge("records_full", "1 while records cannot be stored.", multiprocess_m
 def exposition(records: RecordsMetrics | None, jobs: JobsMetrics | None) -> tuple[bytes, str]:
     """The metrics of all processes, those of records and jobs where there are any, and their content type."""
     registry = REGISTRY
-    if MULTIPROCESS_DIR in os.environ:
-        _forget_the_dead(Path(os.environ[MULTIPROCESS_DIR]))
+    if (folder := metrics_folder()) is not None:
+        _forget_the_dead(folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     others = [one.exposition() for one in (records, jobs) if one is not None]

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from ml_microservice.artefact.reading import read_manifest
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.logs import configure_logging
+from ml_microservice.processes.metrics import shared_metrics
 from ml_microservice.records.segment import prepare_folder
 from ml_microservice.records.shipping_child import Shipping
 from ml_microservice.settings import ENV_PREFIX, Settings, load_settings
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ml_microservice.inference.served_model import ReadModel
 
 logger = logging.getLogger(__name__)
-MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
-"""Read by prometheus_client when it is first imported, which is why this module must not import it."""
 DRAIN_SECONDS = 1.0
 """Time that callers with open connections have to send a request and be told that it is the last one here."""
 
@@ -64,11 +62,11 @@ def run(options: Mapping[str, str | int | None]) -> None:
             return
         # Each worker has a core's worth to do, and threads that a library made would not survive the fork.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        from ml_microservice.api.workers import Workers
+        # A single process, the usual case in a container, needs no multiprocessing.
+        from ml_microservice.processes.workers import Service, Workers
 
-        with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
-            os.environ[MULTIPROCESS_DIR] = folder
-            Workers(settings, listening).run()
+        with shared_metrics():
+            Workers(Service(serve, _read_model, Shipping), settings, listening).run()
 
 
 def listener(settings: Settings) -> socket.socket:
@@ -121,6 +119,12 @@ def serve(
         timeout_graceful_shutdown=settings.api.shutdown_seconds,
     )
     Server(config, on_started).run(sockets=[listening])
+
+
+def _read_model(settings: Settings) -> "ReadModel":
+    from ml_microservice.inference.served_model import read_configured_model
+
+    return read_configured_model(settings)
 
 
 class Server(uvicorn.Server):

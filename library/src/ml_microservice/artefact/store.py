@@ -10,10 +10,25 @@ from pathlib import Path
 from uuid import UUID
 
 from ml_microservice.errors import ArtefactError, Fault
+from ml_microservice.settings import Settings
 
 MANIFEST = "manifest.json"
 POINTER = "current"
 VERSION = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+
+
+def model_store(settings: Settings) -> "ArtefactStore":
+    """The model versions of a project."""
+    return ArtefactStore(settings.root / settings.artefacts.directory)
+
+
+def version_folder(settings: Settings, version: str | None = None) -> Path:
+    """The folder of a model version, by default of the one that `artefacts.version` in `config.yaml` names.
+
+    Raises:
+        ArtefactError: there is no such version, or no model was trained yet.
+    """
+    return model_store(settings).path(version or settings.artefacts.version)
 
 
 def version_name(created_at: datetime, run_id: UUID) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from ml_microservice.artefact.manifest import Manifest
 from ml_microservice.artefact.reading import Artefact, GoldenRow, read_artefact
 from ml_microservice.artefact.schema import ModelSchema, dump_json
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import ArtefactError, Fault
 from ml_microservice.features.columns import Columns
 from ml_microservice.features.feedback import build_feedback_model
@@ -21,6 +22,7 @@ from ml_microservice.features.request import build_request_model
 from ml_microservice.inference.engine.compiled import CompiledPredictor, PythonStages
 from ml_microservice.inference.predictor import Predictor, PythonPredictor
 from ml_microservice.inference.problems import Problem, invalid_request
+from ml_microservice.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,15 @@ def load_served_model(folder: Path, project: str, id_name: str | None) -> Served
         ArtefactError: the version is damaged, foreign, or no longer gives the answers that it gave when trained.
     """
     return read_model(folder, project, id_name).proved()
+
+
+def read_configured_model(settings: Settings) -> ReadModel:
+    """Read and verify the model version that `config.yaml` serves, without calling it.
+
+    Raises:
+        ArtefactError: there is none, or it is damaged or foreign.
+    """
+    return read_model(version_folder(settings), settings.name, settings.id_name)
 
 
 def read_model(folder: Path, project: str, id_name: str | None) -> ReadModel:

@@ -11,17 +11,16 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ml_microservice.artefact.store import ArtefactStore
-from ml_microservice.companion import Companion
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.jobs.queue import TASK, TRACES, celery_app
 from ml_microservice.jobs.watch import BACK_SECONDS, Ending
 from ml_microservice.logs import configure_logging
+from ml_microservice.processes.companion import Companion
+from ml_microservice.processes.metrics import metrics_folder, shared_metrics
 from ml_microservice.records.segment import prepare_folder
 from ml_microservice.records.shipping_child import Shipping
 from ml_microservice.settings import CONFIG_FILE, Settings
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from ml_microservice.jobs.process import Process
 
 logger = logging.getLogger(__name__)
-MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
-"""Read by prometheus_client when it is first imported, which is why this module must not import it."""
 LAST_SECONDS = 3.0
 """Time to end once all work is done or left; Celery would wait for ever for a process that died meanwhile."""
 
@@ -53,8 +50,7 @@ def run_worker(settings: Settings) -> None:
     if concurrency > 1:
         # Each process has a core's worth to do, and threads that a library made would not survive the fork.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
-        os.environ[MULTIPROCESS_DIR] = folder
+    with shared_metrics():
         model = _read_model(settings)
         if settings.records.sinks:
             prepare_folder(settings.records_directory)
@@ -170,20 +166,15 @@ class Work:
 def _give_up() -> None:
     """End as it stands: what is not done is in the queue again, and the broker returns the messages."""
     logger.warning("the worker leaves work to others")
-    shutil.rmtree(os.environ[MULTIPROCESS_DIR], ignore_errors=True)
+    if (folder := metrics_folder()) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
 def _read_model(settings: Settings) -> "ReadModel":
-    """The model that the settings say, not called yet.
+    from ml_microservice.inference.served_model import read_configured_model
 
-    Raises:
-        ArtefactError: there is none, or it is damaged or foreign.
-    """
-    from ml_microservice.inference.served_model import read_model
-
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
-    return read_model(folder, settings.name, settings.id_name)
+    return read_configured_model(settings)
 
 
 def _serve_metrics(settings: Settings) -> None:

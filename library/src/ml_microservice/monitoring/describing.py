@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_microservice.monitoring.reference import (
+from ml_microservice.artefact.reference import (
     CategoryReference,
     FeatureReference,
     Histogram,

@@ -1,6 +1,6 @@
 """The shipping of records, beside a process that writes them."""
 
-from ml_microservice.companion import Companion
+from ml_microservice.processes.companion import Companion
 from ml_microservice.settings import Settings
 
 DRAIN_SECONDS = 5

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ml_microservice.artefact.manifest import FileDigest, Manifest
 from ml_microservice.artefact.reading import MODEL, PREPROCESSOR, GoldenRow
+from ml_microservice.artefact.reference import REFERENCE
 from ml_microservice.artefact.schema import ModelSchema, dump_json
 from ml_microservice.artefact.store import ArtefactStore, version_name
 from ml_microservice.artefact.writing import artefact_files, pickled, write_artefact
@@ -31,7 +32,6 @@ from ml_microservice.features.loading import load_features
 from ml_microservice.features.spec import FeatureDraft, FeatureSpec
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.served_model import ServedModel, replay
-from ml_microservice.monitoring.reference import REFERENCE
 from ml_microservice.settings import CONFIG_FILE, Settings
 from ml_microservice.training.backend import training_backend
 from ml_microservice.training.compilation.candidates import Compilation, compile_model, uncompiled_record

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from ml_microservice.artefact.reference import FORMAT, Reference
 from ml_microservice.features.layout import is_missing
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.monitoring.describing import describe_feature, describe_numbers, describe_predictions
-from ml_microservice.monitoring.reference import FORMAT, Reference
 
 MOST_ROWS = 100_000
 """Of a larger frame, so many rows at random: more would sharpen nothing that can be told in a window of records."""

@@ -13,13 +13,13 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from ml_microservice.api.app import create_app
+from ml_microservice.artefact.reference import REFERENCE
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.cli import app
 from ml_microservice.errors import ArtefactError, ConfigError, ServiceError
 from ml_microservice.inference.served_model import load_served_model
 from ml_microservice.monitoring.drift.result import DriftReport
 from ml_microservice.monitoring.drift.windows import drift_of
-from ml_microservice.monitoring.reference import REFERENCE
 from ml_microservice.records.record import PredictionRecord
 from ml_microservice.records.sinks.database import DatabaseSink
 from ml_microservice.settings import Settings, load_settings

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ml_microservice.artefact.reference import Reference, Values
 from ml_microservice.monitoring.drift.kinds import COMPARISONS, measures_of, missing_measure
 from ml_microservice.monitoring.drift.pictures import missing_picture, pictures_of
 from ml_microservice.monitoring.drift.result import Drift, DriftReport, Measure, Picture, Status
 from ml_microservice.monitoring.drift.sentences import finding
-from ml_microservice.monitoring.reference import Reference, Values
 from ml_microservice.monitoring.values import present
 from ml_microservice.settings import MonitoringSettings
 

@@ -6,6 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ml_microservice.artefact.reference import (
+    CategoryReference,
+    NumberReference,
+    TextReference,
+    Values,
+    VectorReference,
+)
 from ml_microservice.monitoring.drift.measures import (
     cramers_v,
     kolmogorov_smirnov,
@@ -17,13 +24,6 @@ from ml_microservice.monitoring.drift.measures import (
     wasserstein,
 )
 from ml_microservice.monitoring.drift.result import Measure, MeasureName
-from ml_microservice.monitoring.reference import (
-    CategoryReference,
-    NumberReference,
-    TextReference,
-    Values,
-    VectorReference,
-)
 from ml_microservice.monitoring.values import (
     Floats,
     categories,

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ml_microservice.monitoring.describing import bar_counts
-from ml_microservice.monitoring.drift.kinds import word_changes
-from ml_microservice.monitoring.drift.result import BarsPicture, HistogramPicture, Picture
-from ml_microservice.monitoring.reference import (
+from ml_microservice.artefact.reference import (
     CategoryReference,
     NumberReference,
     TextReference,
     Values,
     VectorReference,
 )
+from ml_microservice.monitoring.describing import bar_counts
+from ml_microservice.monitoring.drift.kinds import word_changes
+from ml_microservice.monitoring.drift.result import BarsPicture, HistogramPicture, Picture
 from ml_microservice.monitoring.values import Floats, categories, lengths, moments, numbers, vectors, words_of
 
 MOST_BARS = 10

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ml_microservice.monitoring.drift.kinds import element_shifts, word_changes
-from ml_microservice.monitoring.drift.result import Measure
-from ml_microservice.monitoring.reference import (
+from ml_microservice.artefact.reference import (
     CategoryReference,
     NumberReference,
     TextReference,
     Values,
     VectorReference,
 )
+from ml_microservice.monitoring.drift.kinds import element_shifts, word_changes
+from ml_microservice.monitoring.drift.result import Measure
 from ml_microservice.monitoring.values import Floats, categories, lengths, moments, numbers, vectors, words_of
 from ml_microservice.pages.wording import limit, percent
 

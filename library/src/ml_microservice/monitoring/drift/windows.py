@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 
 from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.reference import Reference, read_reference
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.errors import ConfigError, Fault, did_you_mean
 from ml_microservice.monitoring.drift.comparing import Window, compare
 from ml_microservice.monitoring.drift.result import DriftReport
-from ml_microservice.monitoring.reference import Reference, read_reference
 from ml_microservice.records.database.store import open_store
 from ml_microservice.settings import CONFIG_FILE, Settings
 

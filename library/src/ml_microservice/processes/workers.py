@@ -1,7 +1,7 @@
-"""Several worker processes behind one socket: the model is read once, and what does not change stays shared memory.
+"""Several worker processes behind one socket: the model is read once, and memory that does not change stays shared.
 
-The parent reads the model, forks the workers and then only watches them. It answers nothing and never calls the model,
-so a worker that has to be replaced is forked from a process as fresh as the first time.
+The parent reads the model, forks the workers and then only watches them. It answers no request and never calls the
+model, so a replacement is forked from a process as fresh as the first worker's.
 """
 
 import asyncio
@@ -12,39 +12,48 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ml_microservice.api.server import serve
-from ml_microservice.companion import LOOK_SECONDS
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.logs import configure_logging
-from ml_microservice.records.shipping_child import Shipping
+from ml_microservice.processes.companion import LOOK_SECONDS, Companion
 from ml_microservice.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from ml_microservice.inference.served_model import ReadModel
 
 logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAILED_STARTS = 5
-"""So many workers in a row may be killed before they answer; then something is wrong that another one will not mend."""
+"""Workers in a row that may be killed before they answer; then something is wrong that another one will not mend."""
 GRACE_SECONDS = 5
 """Time to end, beyond what requests in work are given."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the workers run, handed in by the room that serves; functions of modules, since a spawned worker imports
+    them."""
+
+    serve: Callable[[Settings, socket.socket, Any, Callable[[], None]], None]
+    """Serves until SIGTERM: the settings, the socket, the model (None: read it), what to call once it answers."""
+    read_model: Callable[[Settings], Any]
+    """Reads and verifies the model without calling it, so that a process may fork afterwards."""
+    companion: Callable[[Settings], Companion]
+    """Makes the command that runs beside the workers."""
 
 
 @dataclass(frozen=True)
 class Work:
     """What a worker process is started with."""
 
+    service: Service
     settings: Settings
     listening: socket.socket
-    model: "ReadModel | None"
+    model: Any
     """Shared with the parent; None where each worker reads its own."""
 
     def run(self, report: Connection) -> None:
@@ -55,7 +64,7 @@ class Work:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         configure_logging(self.settings.logging)
         try:
-            serve(self.settings, self.listening, self.model, on_started=lambda: self._started(report))
+            self.service.serve(self.settings, self.listening, self.model, lambda: self._started(report))
         except ServiceError as error:
             report.send(error.faults)
             sys.exit(1)
@@ -129,10 +138,11 @@ class Worker:
 class Workers:
     """Keeps worker processes serving; SIGHUP replaces them by others with the current settings and model."""
 
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    def __init__(self, service: Service, settings: Settings, listening: socket.socket) -> None:
+        self._service = service
         self._listening = listening
         self._work = self._read(settings)
-        self._shipping = Shipping(settings)
+        self._companion = service.companion(settings)
         self._workers: list[Worker] = []
         self._asked: list[int] = []
         self._failed_starts = 0
@@ -154,19 +164,17 @@ class Workers:
                         self._renew(woken)
                     self._workers = [worker if worker.is_alive() else self._another(worker) for worker in self._workers]
                     if all(worker.is_started for worker in self._workers):
-                        self._shipping.look()
+                        self._companion.look()
             finally:
                 self._end()
 
     def _read(self, settings: Settings) -> Work:
         model = None
         if settings.api.preload:
-            from ml_microservice.api.app import read_settled_model
-
-            model = read_settled_model(settings)
+            model = self._service.read_model(settings)
             # The collector's marks would make private copies of shared pages.
             gc.freeze()
-        return Work(settings, self._listening, model)
+        return Work(self._service, settings, self._listening, model)
 
     def _another(self, dead: Worker) -> Worker:
         code = dead.process.exitcode or 0
@@ -197,8 +205,8 @@ class Workers:
                 old.stop()
                 old.join(before.settings.api.shutdown_seconds + GRACE_SECONDS)
             if self._work.settings != before.settings:
-                self._shipping.stop()
-                self._shipping = Shipping(self._work.settings)
+                self._companion.stop()
+                self._companion = self._service.companion(self._work.settings)
         except ServiceError as error:
             self._work = before
             logger.error("the workers stay as they are: %s", error)
@@ -214,7 +222,7 @@ class Workers:
         deadline = monotonic() + self._work.settings.api.shutdown_seconds + GRACE_SECONDS
         for worker in self._workers:
             worker.join(max(0.0, deadline - monotonic()))
-        self._shipping.stop()
+        self._companion.stop()
 
     @contextmanager
     def _signals(self) -> Iterator[int]:
