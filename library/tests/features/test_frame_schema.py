@@ -61,6 +61,7 @@ def with_values(good: Any, *bad: Any) -> pd.DataFrame:
         ({"type": "category", "values": [1]}, 1.0, [2.0], FEATURES, ["`values` lacks", "2.0"]),
         ({"type": "string"}, "a", [7], LOADER, ["not text", "7"]),
         ({"type": "string", "max_length": 3}, "a", ["four"], FEATURES, ["longer than max_length 3", "4 characters"]),
+        ({"type": "string", "max_length": 3}, "a", ["\ud800 is"], LOADER, ["a lone surrogate", "'\\ud800 is'"]),
         ({"type": "datetime"}, datetime(2024, 5, 1), ["2024-05-01"], LOADER, ["not a datetime", "pd.to_datetime("]),
         ({"type": "datetime"}, datetime(2024, 5, 1), [date(2024, 5, 1)], LOADER, ["not a datetime", "pd.to_datetime("]),
         ({"type": "datetime", "min": "2024-01-01"}, datetime(2024, 5, 1), [datetime(2023, 5, 1)], FEATURES, ["min 20"]),

@@ -56,7 +56,6 @@ def _elements(value: Sequence[Any]) -> str:
 class Rule:
     """One rule of one column."""
 
-    name: str
     passes: Callable[["pd.Series[Any]"], "pd.Series[bool] | bool"]
     """Which values keep the rule, or whether the column as a whole does; missing values are left out before."""
     problem: str
@@ -82,11 +81,11 @@ def _presence(feature: Feature) -> Rule:
     if feature.optional:
         advice = f"let DataLoader fill it, or remove the feature from {FEATURES_FILE}"
         problem = "without a single value, so that nothing can be learnt from it"
-        return Rule("present", lambda c: bool(c.notna().any()), problem, advice, sees_missing=True)
+        return Rule(lambda c: bool(c.notna().any()), problem, advice, sees_missing=True)
     advice = f"set 'optional: true' in {FEATURES_FILE} if requests may lack it too, otherwise fill or drop these rows"
     if feature.has_default:
         advice += "; 'default' fills requests, not training data"
-    return Rule("present", lambda c: c.notna(), "missing", advice, shows=None, sees_missing=True)
+    return Rule(lambda c: c.notna(), "missing", advice, shows=None, sees_missing=True)
 
 
 def _value_rules(feature: Feature) -> list[Rule]:
@@ -96,14 +95,12 @@ def _value_rules(feature: Feature) -> list[Rule]:
             return [_number_rule(column), _finite_rule(feature), *_range_rules(feature, _finite, _finite)]
         case IntFeature():
             whole = Rule(
-                "whole",
                 lambda c: ~is_number(c) | is_whole(c),
                 "not a whole number",
                 "set 'type: float', or round them in DataLoader",
                 FEATURES_FILE,
             )
             fits = Rule(
-                "int64",
                 lambda c: fits_int64(c) | is_infinite(c),
                 "beyond 64 bits",
                 "set 'type: float' or 'type: category', or scale them down in DataLoader",
@@ -112,23 +109,22 @@ def _value_rules(feature: Feature) -> list[Rule]:
             ranges = _range_rules(feature, _finite, _finite)
             return [_number_rule(column), whole, _finite_rule(feature), fits, *ranges]
         case BoolFeature():
-            return [Rule("boolean", is_boolean, "neither True nor False", lambda value: _to_boolean(value, column))]
+            return [Rule(is_boolean, "neither True nor False", lambda value: _to_boolean(value, column))]
         case CategoryFeature():
             return _category_rules(feature, column)
         case StringFeature(max_length=limit):
             too_long = Rule(
-                "max_length",
                 lambda c: each(c, lambda value: not isinstance(value, str) or len(value) <= limit),
                 f"longer than max_length {limit}",
                 "raise max_length, or cut the text in DataLoader",
                 FEATURES_FILE,
                 shows=_characters,
             )
-            return [Rule("text", is_text, "not text", f"convert it in DataLoader: {column}.astype('str')"), too_long]
+            return [Rule(is_text, "not text", f"convert it in DataLoader: {column}.astype('str')"), too_long]
         case DatetimeFeature():
             advice = f"convert it in DataLoader: pd.to_datetime({column})"
             return [
-                Rule("moment", is_moment, "not a datetime", advice),
+                Rule(is_moment, "not a datetime", advice),
                 *_range_rules(feature, moments, moments),
             ]
         case VectorFeature():
@@ -136,12 +132,12 @@ def _value_rules(feature: Feature) -> list[Rule]:
 
 
 def _number_rule(column: str) -> Rule:
-    return Rule("number", is_number, "not a number", lambda value: _to_number(value, column))
+    return Rule(is_number, "not a number", lambda value: _to_number(value, column))
 
 
 def _finite_rule(feature: Feature) -> Rule:
     advice = "replace them in DataLoader by a number" + (" or by NaN" if feature.optional else "")
-    return Rule("finite", lambda c: ~is_infinite(c), "infinite", advice, shows=None)
+    return Rule(lambda c: ~is_infinite(c), "infinite", advice, shows=None)
 
 
 def _range_rules(
@@ -154,10 +150,10 @@ def _range_rules(
     advice = "move {} if such values are right, otherwise clean them in DataLoader"
     if low is not None:
         problem = f"below min {_bound(low)}"
-        rules.append(Rule("min", lambda c: ~(lowest(c) < low), problem, advice.format("min"), FEATURES_FILE))
+        rules.append(Rule(lambda c: ~(lowest(c) < low), problem, advice.format("min"), FEATURES_FILE))
     if high is not None:
         problem = f"above max {_bound(high)}"
-        rules.append(Rule("max", lambda c: ~(highest(c) > high), problem, advice.format("max"), FEATURES_FILE))
+        rules.append(Rule(lambda c: ~(highest(c) > high), problem, advice.format("max"), FEATURES_FILE))
     return rules
 
 
@@ -166,12 +162,11 @@ def _is_unicode(value: Any) -> bool:
 
 
 UNICODE = Rule(
-    "unicode",
-    lambda column: each(column, _is_unicode),
+    lambda column: column.dtype != object or each(column, _is_unicode),
     "text with half a character in it (a lone surrogate), which no request can carry",
     "clean it in DataLoader: .str.encode('utf-8', 'ignore').str.decode('utf-8')",
 )
-"""For columns of any type, and before all other rules: pandera cannot tell of values that it cannot print."""
+"""Checked first in columns of every type; a column with such text is checked by no other rule."""
 
 
 def _category_rules(feature: CategoryFeature, column: str) -> list[Rule]:
@@ -180,7 +175,6 @@ def _category_rules(feature: CategoryFeature, column: str) -> list[Rule]:
     kind = "text" if words else "a whole number"
     advice = f"write `values` in {FEATURES_FILE} as the frame has them, or convert the column in DataLoader: {column}"
     known = Rule(
-        "values",
         lambda c: ~is_kind(c) | (c if words else numbers(c)).isin(feature.values),
         "a value that `values` lacks",
         "add it to `values`, or clean it in DataLoader",
@@ -188,7 +182,7 @@ def _category_rules(feature: CategoryFeature, column: str) -> list[Rule]:
         limit=20,
     )
     convert = ".astype('str')" if words else ".astype('Int64')"
-    return [Rule("kind", is_kind, f"not {kind}, unlike `values`,", advice + convert), known]
+    return [Rule(is_kind, f"not {kind}, unlike `values`,", advice + convert), known]
 
 
 def _vector_rules(feature: VectorFeature) -> list[Rule]:
@@ -199,7 +193,6 @@ def _vector_rules(feature: VectorFeature) -> list[Rule]:
 
     advice = "let DataLoader return a list or a one-dimensional array of numbers in each row"
     length = Rule(
-        "length",
         lambda c: each(c, lambda value: (array := vector(value)) is None or len(array) == feature.length),
         f"a vector of another length than {feature.length}",
         "correct `length`, or the vectors in DataLoader",
@@ -207,13 +200,12 @@ def _vector_rules(feature: VectorFeature) -> list[Rule]:
         shows=_elements,
     )
     finite = Rule(
-        "finite",
         lambda c: each(c, lambda value: (array := vector(value)) is None or bool(np.isfinite(array).all())),
         "a vector with NaN or infinity in it",
         "replace them in DataLoader by numbers; only a whole vector can be missing",
         shows=None,
     )
-    is_vector = Rule("vector", lambda c: each(c, lambda v: vector(v) is not None), "not a vector of numbers", advice)
+    is_vector = Rule(lambda c: each(c, lambda v: vector(v) is not None), "not a vector of numbers", advice)
     ranges = _range_rules(feature, lambda c: elements(c, np.min), lambda c: elements(c, np.max))
     return [is_vector, length, finite, *ranges]
 

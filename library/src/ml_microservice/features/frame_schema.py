@@ -1,16 +1,14 @@
-"""The schema of the training frame, derived from `features.yaml` and checked by pandera: every fault is listed.
+"""The check of the training frame against `features.yaml`: every fault is listed.
 
 A column is judged by what it holds, not by its dtype: whole floats are good for `int`, pandas' nullable and Arrow
 dtypes for all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
-from pandera.errors import SchemaError, SchemaErrors
 
 from ml_microservice.errors import Fault, FrameError, did_you_mean, listed
 from ml_microservice.features.frame_rules import DATA_LOADER_FILE, UNICODE, Rule, feature_rules
@@ -80,56 +78,46 @@ def missing_columns(frame: pd.DataFrame, features: Iterable[str], target: str | 
 
 
 def _value_faults(frame: pd.DataFrame, spec: FeatureSpec) -> list[Fault]:
-    """One fault per rule that the columns which are there break."""
+    """One fault for each rule that a column breaks; columns that are not there are left out."""
     rules = {feature.name: feature_rules(feature) for feature in spec.features}
     rules[spec.target] = target_rules(spec.task)
     subjects = {feature.name: f"feature {feature.name!r} ({feature.type})" for feature in spec.features}
     subjects[spec.target] = f"target {spec.target!r}"
     secret = {feature.name for feature in spec.features if feature.pii}
 
+    # By position: an index may name a row twice.
     columns = frame.loc[:, ~frame.columns.duplicated()].reset_index(drop=True)
-    present = [name for name in rules if name in columns]
-    unprintable = {name: rows for name in present if (rows := _rows_against(UNICODE, columns[name]))}
-    faults = [
-        _fault(subjects[name], UNICODE, columns[name], rows, name in secret) for name, rows in unprintable.items()
+    return [
+        _fault(subjects[name], rule, columns[name], rows, name in secret)
+        for name in rules
+        if name in columns
+        for rule, rows in _broken(rules[name], columns[name])
     ]
-    schema = pa.DataFrameSchema({name: _column(rules[name]) for name in present if name not in unprintable})
-    try:
-        schema.validate(columns.drop(columns=list(unprintable)), lazy=True)
-    except SchemaErrors as errors:
-        faults += [
-            _fault(subjects[name], rule, columns[name], _failing(error), name in secret)
-            for error in errors.schema_errors
-            for name, rule in [_broken(error, rules)]
-        ]
-    return faults
 
 
-def _rows_against(rule: Rule, column: "pd.Series[Any]") -> list[int]:
-    if column.dtype != object:
-        return []
-    rows: list[int] = np.flatnonzero(~np.asarray(rule.passes(column))).tolist()
-    return rows
+def _broken(rules: Iterable[Rule], column: "pd.Series[Any]") -> Iterator[tuple[Rule, list[int]]]:
+    """The rules that a column breaks, each with the positions of the rows that break it.
+
+    A rule of the whole column has no positions. Text that is not Unicode is told alone.
+    """
+    not_unicode = _rows_against(UNICODE, column)
+    if not_unicode is not None:
+        yield UNICODE, not_unicode
+        return
+    for rule in rules:
+        rows = _rows_against(rule, column)
+        if rows is not None:
+            yield rule, rows
 
 
-def _column(rules: list[Rule]) -> pa.Column:
-    checks = [pa.Check(rule.passes, name=rule.name, ignore_na=not rule.sees_missing) for rule in rules]
-    return pa.Column(checks=checks, nullable=True)
-
-
-def _broken(error: SchemaError, rules: dict[str, list[Rule]]) -> tuple[str, Rule]:
-    """The column and the rule that an error of pandera is about; a check that raised is a bug and goes on raising."""
-    name, check = error.schema.name, getattr(error.check, "name", None)
-    rule = next((rule for rule in rules.get(name, []) if rule.name == check), None)
-    if rule is None or error.check_output is None:
-        raise error
-    return name, rule
-
-
-def _failing(error: SchemaError) -> list[int]:
-    """Positions of the rows that break a rule; none if the column breaks it as a whole."""
-    cases = error.failure_cases
-    return sorted(cases["index"].tolist()) if isinstance(cases, pd.DataFrame) else []
+def _rows_against(rule: Rule, column: "pd.Series[Any]") -> list[int] | None:
+    """Positions of the rows that break a rule; none if the column breaks it as a whole; None if it is kept."""
+    judged = column if rule.sees_missing else column.dropna()
+    passes = rule.passes(judged)
+    if not isinstance(passes, pd.Series):
+        return None if passes else []
+    rows: list[int] = judged.index[~np.asarray(passes, dtype=bool)].tolist()
+    return rows or None
 
 
 def _fault(subject: str, rule: Rule, column: "pd.Series[Any]", rows: list[int], secret: bool) -> Fault:

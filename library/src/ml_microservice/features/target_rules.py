@@ -16,7 +16,7 @@ from ml_microservice.features.spec import Task
 def target_rules(task: Task) -> list[Rule]:
     """The rules of the target's column."""
     advice = "drop these rows in DataLoader: there is nothing to learn from them"
-    present = Rule("present", lambda c: c.notna(), "missing", advice, shows=None, sees_missing=True)
+    present = Rule(lambda c: c.notna(), "missing", advice, shows=None, sees_missing=True)
     return [present, *(_CLASS_RULES if task == "classification" else _QUANTITY_RULES)]
 
 
@@ -68,11 +68,10 @@ def _shares_its_class(column: "pd.Series[Any]") -> "pd.Series[bool] | bool":
 
 
 _CLASS_RULES = [
-    Rule("label", _is_label, "not a class label (text, whole number or boolean)", _no_label, FEATURES_FILE),
-    Rule("kind", _is_one_kind, "mixes text, numbers and booleans", "convert it in DataLoader: .astype('str')"),
-    Rule("classes", _has_several_classes, "has only one class", "let DataLoader return rows of at least two classes"),
+    Rule(_is_label, "not a class label (text, whole number or boolean)", _no_label, FEATURES_FILE),
+    Rule(_is_one_kind, "mixes text, numbers and booleans", "convert it in DataLoader: .astype('str')"),
+    Rule(_has_several_classes, "has only one class", "let DataLoader return rows of at least two classes"),
     Rule(
-        "pairs",
         _shares_its_class,
         "the only row of its class (a split needs two)",
         f"merge or drop these classes in DataLoader; a quantity needs 'task: regression' in {FEATURES_FILE}",
@@ -80,6 +79,6 @@ _CLASS_RULES = [
     ),
 ]
 _QUANTITY_RULES = [
-    Rule("number", is_number, "not a number", _not_numeric, FEATURES_FILE),
-    Rule("finite", lambda c: ~is_infinite(c), "infinite", "drop these rows in DataLoader", shows=None),
+    Rule(is_number, "not a number", _not_numeric, FEATURES_FILE),
+    Rule(lambda c: ~is_infinite(c), "infinite", "drop these rows in DataLoader", shows=None),
 ]

@@ -24,7 +24,7 @@ from ml_microservice.settings import ApiSettings, load_settings
 from ml_microservice.training.hooks import Hooks
 from ml_microservice.training.pipeline import train
 
-HEAVY = ("pandas", "sklearn", "scipy", "pandera", "matplotlib", "joblib", "pyarrow")
+HEAVY = ("pandas", "sklearn", "scipy", "matplotlib", "joblib", "pyarrow")
 SCRIPT = """
 import asyncio, json, sys
 from pathlib import Path
