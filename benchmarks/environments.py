@@ -22,8 +22,6 @@ MAIN_PACKAGES = (
     *("numpy", "onnxruntime", "pandas", "pyarrow", "scikit-learn"),
 )
 """Whose versions the report names."""
-ENGINE_EXTRAS = {"dev"}
-"""Extras of the project that a production service does not have."""
 
 
 class BenchError(Exception):
@@ -106,7 +104,7 @@ def train_project(model: str) -> Path:
     shutil.rmtree(project, ignore_errors=True)
     shutil.copytree(WORK / "baked" / NAME, project)
     lay_out(model, project / "src" / "model")
-    run([str(python_of(OURS)), "-m", "ml_microservice.cli", "train"], cwd=project, env={"PYTHONPATH": "src"})
+    run([str(python_of(OURS)), "-m", "ml_microservice.cli", "train"], cwd=project)
     return project
 
 
@@ -131,13 +129,14 @@ def _pinned(environment: str) -> tuple[list[str], str]:
 
 
 def _ours() -> tuple[list[str], str]:
-    """What the baked project asks for, in the versions of the limits and the naive service."""
+    """What the baked project asks for with all extras, in the versions of the limits and the naive service."""
     project = WORK / "baked" / NAME / "pyproject.toml"
+    machinery = project.parent / "vendor/ml-microservice"
     constraints = HERE / "requirements" / f"{PLAIN}.txt"
-    extras = tomllib.loads(project.read_text())["project"].get("optional-dependencies", {}).keys() - ENGINE_EXTRAS
-    chosen = [argument for extra in sorted(extras) for argument in ("--extra", extra)]
-    arguments = ["--requirement", str(project), *chosen, "--constraint", str(constraints)]
-    return arguments, project.read_text() + constraints.read_text()
+    extras = tomllib.loads((machinery / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    arguments = ["--requirement", str(project), "--extra", "model", "--constraint", str(constraints)]
+    stamp = project.read_text() + (machinery / "pyproject.toml").read_text() + constraints.read_text()
+    return [*arguments, "--editable", f"{machinery}[{','.join(extras)}]"], stamp
 
 
 def _uv() -> str:

@@ -1,7 +1,6 @@
 """The part of the Helm chart's `values.schema.json` that settings decide: what may be laid over `config.yaml`."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ WIDTH = 120
 
 def render(text: str) -> str:
     """The schema with the settings as the code has them now."""
-    sys.path.insert(0, str(TREE / "src"))
     from ml_microservice.settings import Settings
 
     document = json.loads(text)

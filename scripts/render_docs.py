@@ -61,7 +61,6 @@ def render(text: str) -> str:
 
 def features_tables() -> str:
     """The keys of `features.yaml`: of the file, of the types, of a feature."""
-    sys.path.insert(0, str(TREE / "src"))
     from ml_microservice.features.spec import FEATURE_TYPES, FeatureSpec
 
     common = set.intersection(*(set(model.model_fields) for model in FEATURE_TYPES.values()))
@@ -117,7 +116,6 @@ def key_rows(types: Mapping[str, type[BaseModel]]) -> list[list[str]]:
 
 def config_tables() -> str:
     """The keys of `config.yaml`, section by section."""
-    sys.path.insert(0, str(TREE / "src"))
     from ml_microservice.settings import ENV_PREFIX, Settings
 
     sections = {
@@ -137,7 +135,6 @@ def config_tables() -> str:
 
 def checks_table() -> str:
     """What `ml-service check` looks at."""
-    sys.path.insert(0, str(TREE / "src"))
     from ml_microservice.conformance.kit import CHECKS
 
     return table(("check", "what holds where it passes"), [[f"`{check.name}`", text(check.title)] for check in CHECKS])
@@ -145,7 +142,6 @@ def checks_table() -> str:
 
 def document_table(name: str) -> str:
     """The keys of a file that the gate writes."""
-    sys.path.insert(0, str(TREE / "src"))
     from ml_microservice.gate import documents
 
     return table(("key", "value", "meaning"), document_rows(getattr(documents, name)))

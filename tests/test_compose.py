@@ -46,7 +46,7 @@ def project(baked: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
     """A project with secrets of its own."""
     folder = tmp_path_factory.mktemp("compose") / "project"
     shutil.copytree(baked("penguins"), folder)
-    run([sys.executable, "scripts/environment.py"], folder)
+    run([sys.executable, "-m", "ml_microservice.delivery.environment"], folder)
     return folder
 
 
@@ -140,11 +140,9 @@ def test_the_service_is_told_by_settings_that_exist(services: dict[str, dict[str
 
 
 def test_make_env_adds_what_is_missing_and_changes_nothing(project: Path, tmp_path: Path) -> None:
-    for name in (".env.example", "scripts"):
-        source = project / name
-        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
+    shutil.copy(project / ".env.example", tmp_path)
     (tmp_path / ".env").write_text("SERVICE__API__KEYS=mine")
-    command = [sys.executable, "scripts/environment.py"]
+    command = [sys.executable, "-m", "ml_microservice.delivery.environment"]
     assert "SERVICE__API__KEYS" not in run(command, tmp_path)
     first = (tmp_path / ".env").read_text()
     assert first.startswith("SERVICE__API__KEYS=mine\n")

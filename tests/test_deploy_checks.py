@@ -63,16 +63,16 @@ class Done(NamedTuple):
 
 
 class Project:
-    """A baked project, whose scripts run with the Python of the tests."""
+    """A baked project, delivered with the Python of the tests."""
 
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         self.folder = folder
         self.cluster = cluster
 
-    def call(self, *words: str, **variables: str) -> Done:
-        """Run one of its scripts."""
-        environment = {**os.environ, **self.cluster.variables(), "PYTHONPATH": "src", "COLUMNS": "200", **variables}
-        command = [sys.executable, "-m", *words]
+    def call(self, module: str, *words: str, **variables: str) -> Done:
+        """Run a module of delivery."""
+        environment = {**os.environ, **self.cluster.variables(), "COLUMNS": "200", **variables}
+        command = [sys.executable, "-m", f"ml_microservice.delivery.{module}", *words]
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         return Done(done.returncode, done.stdout + done.stderr)
 
@@ -119,7 +119,7 @@ def released(project: Project, *states: str) -> Path:
 
 def test_a_plan_says_what_would_be_deployed_and_where(project: Project) -> None:
     project.write("image.json", PUSHED)
-    done = project.call("scripts.plan", "production")
+    done = project.call("plan", "production")
     assert done.code == 0, done.said
     assert f"{PUSHED['repository']}@{DIGEST}" in done.said
     assert project.read("plan.json") == {
@@ -139,13 +139,13 @@ def test_a_plan_says_what_would_be_deployed_and_where(project: Project) -> None:
 
 def test_what_would_not_go_together_is_told_before_anybody_approves(project: Project) -> None:
     def refused(environment: str, words: str, because: str) -> None:
-        done = project.call("scripts.plan", environment)
+        done = project.call("plan", environment)
         assert done.code == 1
         assert words in done.said, because
         assert not (project.folder / "build/plan.json").exists()
 
     project.write("image.json", PUSHED)
-    assert project.call("scripts.plan", "staging").code == 0
+    assert project.call("plan", "staging").code == 0
     refused("stagin", "did you mean 'staging'?", "the environment is unknown")
     project.write("image.json", BUILT)
     refused("staging", "run 'make push'", "there is no digest")
@@ -162,7 +162,7 @@ def test_what_would_not_go_together_is_told_before_anybody_approves(project: Pro
 def test_a_deployment_that_cannot_begin_is_recorded(project: Project) -> None:
     project.write("image.json", BUILT)
     for environment, words in (("staging", "run 'make push'"), ("nowhere", "no environment 'nowhere'")):
-        done = project.call("scripts.deploy", environment, "10s", DEPLOYED_BY="somebody")
+        done = project.call("deploy", environment, "10s", DEPLOYED_BY="somebody")
         assert done.code == 1
         record = project.read("deployment.json")
         assert (record["environment"], record["outcome"], record["by"]) == (environment, "failed", "somebody")
@@ -173,7 +173,7 @@ def test_a_deployment_that_cannot_begin_is_recorded(project: Project) -> None:
 def test_a_release_that_somebody_is_changing_is_left_alone(project: Project) -> None:
     project.write("image.json", PUSHED)
     released(project, "deployed", "pending-upgrade")
-    done = project.call("scripts.deploy", "staging", "10s")
+    done = project.call("deploy", "staging", "10s")
     assert done.code == 1
     assert "helm rollback my-model 1 --namespace my-model-staging" in done.said
     assert project.read("deployment.json")["outcome"] == "failed"
@@ -184,7 +184,7 @@ def test_what_serves_is_never_taken_away_even_if_helm_calls_nothing_deployed(pro
     # As a rollback leaves it that fails before anything is replaced.
     path = released(project, "superseded", "failed")
     # There is no Docker, so that neither the upgrade nor going back succeeds.
-    done = project.call("scripts.deploy", "staging", "10s")
+    done = project.call("deploy", "staging", "10s")
     assert done.code == 1
     assert "helm rollback to revision 1 failed, too: look at it now" in done.said
     assert project.read("deployment.json")["previous_revision"] == 1
@@ -204,32 +204,32 @@ time.sleep(60)
 def test_whoever_ends_a_deployment_can_wait_until_it_has_gone_back(project: Project, tmp_path: Path) -> None:
     project.write("image.json", PUSHED)
     path = program(tmp_path / "bin", "helm", STUBBORN)
-    environment = {**os.environ, **project.cluster.variables(), "PYTHONPATH": "src", "PATH": path}
-    command = [sys.executable, "-m", "scripts.deploy", "staging", "60s"]
+    environment = {**os.environ, **project.cluster.variables(), "PATH": path}
+    command = [sys.executable, "-m", "ml_microservice.delivery.deploy", "staging", "60s"]
     process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert "upgrading\n" in iter(process.stdout.readline, "")
-    again = project.call("scripts.deploy", "staging", "60s")
+    again = project.call("deploy", "staging", "60s")
     assert again.code == 1
     assert "another deployment from this folder is at work" in again.said
     process.terminate()
     assert project.read("deployment.json")["finished"] is None
-    assert project.call("scripts.deploy", "wait").code == 0
+    assert project.call("deploy", "wait").code == 0
     record = project.read("deployment.json")
     assert record["why"] == "interrupted by SIGTERM; it was the first, and Helm has taken it away"
     assert process.wait(60) == 1
     assert "gone back" in process.stdout.read()
-    assert project.call("scripts.deploy", "wait").code == 0
+    assert project.call("deploy", "wait").code == 0
 
 
 def test_the_chart_is_linted_with_the_values_of_every_environment(project: Project) -> None:
-    done = project.call("scripts.plan", "lint")
+    done = project.call("plan", "lint")
     assert done.code == 0, done.said
     assert "with the values of staging" in done.said
     assert "with the values of production" in done.said
     (project.folder / "helm/values-mine.yaml").write_text("secrets: [{nme: a}]\n")
     project.configure("values: [helm/values-microk8s.yaml]\n", "values: [helm/values-mine.yaml]\n")
-    done = project.call("scripts.plan", "lint")
+    done = project.call("plan", "lint")
     assert done.code == 1
     assert "production: helm lint failed" in done.said
     assert "nme" in done.said
@@ -238,7 +238,7 @@ def test_the_chart_is_linted_with_the_values_of_every_environment(project: Proje
 
 def test_without_helm_it_is_told_what_to_install(project: Project, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    done = project.call("scripts.plan", "lint", PATH=str(tmp_path / "empty"))
+    done = project.call("plan", "lint", PATH=str(tmp_path / "empty"))
     assert done.code == 1
     assert "install Helm 3.18 or 4.1" in done.said
 
@@ -257,7 +257,7 @@ def scanner(exit_code: int, result: object) -> str:
 
 def test_what_a_scanner_finds_stops_the_image_and_is_shown_the_worst_first(project: Project, tmp_path: Path) -> None:
     project.write("image.json", BUILT)
-    done = project.call("scripts.scan", PATH=program(tmp_path / "bin", "trivy", scanner(1, FOUND)))
+    done = project.call("scan", PATH=program(tmp_path / "bin", "trivy", scanner(1, FOUND)))
     assert done.code == 1
     assert "2 vulnerabilities that can be mended" in done.said
     first, second = (done.said.index(name) for name in ("CVE-2026-0001", "CVE-2026-0002"))
@@ -275,7 +275,7 @@ def test_a_clean_image_and_a_scanner_that_fails_are_told_apart(
 ) -> None:
     project.write("image.json", BUILT)
     project.write("scan.json", FOUND)
-    done = project.call("scripts.scan", PATH=program(tmp_path / "bin", "trivy", scanner(exit_code, result)))
+    done = project.call("scan", PATH=program(tmp_path / "bin", "trivy", scanner(exit_code, result)))
     assert done.code == code, done.said
     assert words in done.said
     assert "CVE" not in done.said
@@ -284,9 +284,9 @@ def test_a_clean_image_and_a_scanner_that_fails_are_told_apart(
 def test_a_missing_scanner_is_told_with_how_to_do_without(project: Project, tmp_path: Path) -> None:
     project.write("image.json", BUILT)
     (tmp_path / "empty").mkdir()
-    done = project.call("scripts.scan", PATH=str(tmp_path / "empty"))
+    done = project.call("scan", PATH=str(tmp_path / "empty"))
     assert done.code == 1
     assert "set image.scan to ''" in done.said
-    done = project.call("scripts.scan", PATH=str(tmp_path / "empty"), SERVICE__IMAGE__SCAN="")
+    done = project.call("scan", PATH=str(tmp_path / "empty"), SERVICE__IMAGE__SCAN="")
     assert done.code == 0
     assert "Nothing is scanned" in done.said

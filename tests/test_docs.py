@@ -15,6 +15,7 @@ from conftest import run
 pytestmark = pytest.mark.t0
 
 TREE = TEMPLATE / "{{cookiecutter.project_slug}}"
+STARTERS = TEMPLATE / "library/src/ml_microservice/starters"
 OF_TEMPLATE = [*TEMPLATE.glob("*.md"), *TEMPLATE.glob("docs/**/*.md")]
 OF_PROJECT = [TREE / "README.md", *TREE.glob("docs/**/*.md")]
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"")
@@ -100,9 +101,9 @@ def test_every_service_command_exists(document: Path) -> None:
 
     known = command_paths(app)
     lengths = range(max(map(len, known)), 0, -1)
-    for words in commands(document, "service"):
+    for words in commands(document, "ml-service"):
         is_known = any(tuple(words[:length]) in known for length in lengths)
-        assert is_known or words in ([], ["..."]), f"there is no `service {' '.join(words)}`"
+        assert is_known or words in ([], ["..."]), f"there is no `ml-service {' '.join(words)}`"
 
 
 def test_the_example_of_the_readme_answers_what_is_shown(tmp_path: Path) -> None:
@@ -110,13 +111,13 @@ def test_the_example_of_the_readme_answers_what_is_shown(tmp_path: Path) -> None
     for name, content in re.findall(r"^```\w+\n# (src/\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
-    shutil.copytree(TREE / "starters/penguins/src/model/data", tmp_path / "src/model/data")
+    shutil.copytree(STARTERS / "penguins/src/model/data", tmp_path / "src/model/data")
     (tmp_path / "src/model/__init__.py").touch()
     (tmp_path / "config.yaml").write_text("name: penguins\nid_name: penguin_id\n", encoding="utf-8")
     sent = re.findall(r"^  -d '(.*)'$", text, re.MULTILINE)
     shown = [json.loads(block) for language, block in FENCE.findall(text) if language == "json"]
 
-    output = run([sys.executable, "-c", SCRIPT, *sent], tmp_path, PYTHONPATH=str(TREE / "src"))
+    output = run([sys.executable, "-c", SCRIPT, *sent], tmp_path)
 
     prediction, problem = map(json.loads, output.splitlines()[-2:])
     assert list(prediction) == list(shown[0])

@@ -15,7 +15,7 @@ from ml_microservice.training.reference import make_reference
 
 from bake import TEMPLATE
 
-STARTER = TEMPLATE / "{{cookiecutter.project_slug}}/starters/penguins/src/model"
+STARTER = TEMPLATE / "library/src/ml_microservice/starters/penguins/src/model"
 WINDOWS = 200
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -32,7 +32,7 @@ ALLOWED = (
     (r"(.+/)?config\.yaml", r"a secret, so never here: set \w+", "a comment that says so"),
     (r"(.+/)?helm/templates/checks\.yaml", r"take it out, and name the Secret .+", "a message that says so"),
     (r"(.+/)?jenkins/build-image/Jenkinsfile", r"REGISTRY_PASSWORD", "the name of a variable that Jenkins fills"),
-    (r"(.+/)?service/records/elasticsearch/install\.py", r"ELASTICSEARCH_USER", "the name of a variable"),
+    (r"(.+/)?ml_microservice/records/elasticsearch/install\.py", r"ELASTICSEARCH_USER", "the name of a variable"),
     (r"scripts/jenkins_secrets\.py", r"its password, .+|the \w+ of \w+", "words that say what is to be brought"),
     (r"tests/test_jenkins_controller\.py", r"(\w+-)?credentials(-binding)?", "names of plugins"),
 )

@@ -1,8 +1,6 @@
 """Fresh secrets in .env, for all that .env.example leaves empty; what .env has already stays as it is.
 
-Usage: python3 scripts/environment.py
-
-It needs nothing but Python, so that it runs on a machine that has Docker and no more.
+Usage: python -m ml_microservice.delivery.environment
 """
 
 import base64
@@ -31,7 +29,7 @@ def _fresh(form: str) -> str:
 
 def main() -> None:
     """Write .env, readable by its owner alone."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path.cwd()
     path = root / ".env"
     present = path.read_text(encoding="utf-8") if path.exists() else ""
     text, added = complete((root / ".env.example").read_text(encoding="utf-8"), present)
