@@ -492,10 +492,10 @@ def test_secrets_are_mounted_and_never_said(rendered: Callable[..., list[Documen
 
 def test_a_pod_that_ends_has_time_for_its_work_and_its_records(rendered: Callable[..., list[Document]]) -> None:
     from ml_microservice.api.server import DRAIN_SECONDS
-    from ml_microservice.processes.workers import GRACE_SECONDS
-    from ml_microservice.processes.companion import GRACE_SECONDS as CHILD_GRACE
     from ml_microservice.jobs.watch import BACK_SECONDS
     from ml_microservice.jobs.worker import LAST_SECONDS
+    from ml_microservice.processes.companion import GRACE_SECONDS as CHILD_GRACE
+    from ml_microservice.processes.workers import GRACE_SECONDS
     from ml_microservice.records.shipping_child import DRAIN_SECONDS as CHILD_SECONDS
 
     times: Values = {"preStopSeconds": 7, "config": {n: {"shutdown_seconds": 40} for n in ("api", "jobs")}}
