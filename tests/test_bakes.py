@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable
@@ -11,26 +12,71 @@ from typing import Any
 
 import pytest
 import yaml
+from cookiecutter.exceptions import FailedHookException
 
 from bake import bake
 from conftest import ANSWERS, STARTERS, run, tree
 
-pytestmark = [pytest.mark.t1, pytest.mark.parametrize("starter", STARTERS)]
+pytestmark = pytest.mark.t1
+each = pytest.mark.parametrize("starter", STARTERS)
 JINJA = re.compile(r"\{\{|\{%|\{#")
+VENDOR = "vendor/ml-microservice"
+STARTER_FOLDER = "library/src/ml_microservice/starters"
+LINKED = ("src", "pyproject.toml", "README.md")
+MOST_FILES = 120
+MOST_LINES_OF_PYPROJECT = 80
 
 
+def expected_files(template: Path, starter: str) -> dict[str, bytes]:
+    """What a project is made of, before it is rendered."""
+    library = tree(template / "library")
+    linked = {f"{VENDOR}/{name}": content for name, content in library.items() if name.startswith(LINKED)}
+    licence = {f"{VENDOR}/LICENSE": (template / "LICENSE").read_bytes()}
+    project = tree(template / "{{cookiecutter.project_slug}}")
+    return project | linked | licence | tree(template / STARTER_FOLDER / starter)
+
+
+@each
 def test_a_bake_has_the_files_that_it_should_have_and_no_others(
     starter: str, baked: Callable[[str], Path], template: Path
 ) -> None:
-    source = tree(template / "{{cookiecutter.project_slug}}")
-    overlay = {name.split("/", 2)[2] for name in source if name.startswith(f"starters/{starter}/")}
-    expected = {name for name in source if not name.startswith("starters/")} | overlay
-    if starter != "blank":
-        expected |= {name for name in source if name.startswith("starters/blank/")}
-        expected |= {f"starters/{starter}/{name}" for name in overlay if "/data/" not in name}
-    assert set(tree(baked(starter))) == expected
+    assert set(tree(baked(starter))) == set(expected_files(template, starter))
 
 
+@each
+def test_a_bake_is_small_beside_its_copy_of_the_machinery(starter: str, baked: Callable[[str], Path]) -> None:
+    own = {name: content for name, content in tree(baked(starter)).items() if not name.startswith("vendor/")}
+    assert len(own) <= MOST_FILES
+    assert len(own["pyproject.toml"].splitlines()) <= MOST_LINES_OF_PYPROJECT
+    python = {name for name in own if name.endswith(".py")}
+    assert {name for name in python if not name.startswith(("src/model/", "tests/", "dockerfiles/"))} == set()
+
+
+@each
+def test_no_test_of_the_machinery_is_in_a_bake(starter: str, baked: Callable[[str], Path], template: Path) -> None:
+    vendored = {name for name in tree(baked(starter)) if name.startswith("vendor/")}
+    own = {f"tests/{name}" for name in tree(template / STARTER_FOLDER / starter / "tests")}
+    own |= {f"tests/{name}" for name in tree(template / "{{cookiecutter.project_slug}}" / "tests")}
+    assert {name for name in tree(baked(starter)) if name.startswith("tests/")} == own
+    assert {name for name in vendored if "/tests/" in name and "/starters/" not in name} == set()
+
+
+def test_no_project_is_made_of_a_template_that_has_lost_its_links(
+    template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As in an archive that was unpacked, or a clone with core.symlinks=false: a link is a file that has its target."""
+    broken = Path(shutil.copytree(template, tmp_path / "template", symlinks=True))
+    for link in [path for path in broken.rglob("*") if path.is_symlink()]:
+        target = link.readlink()
+        link.unlink()
+        link.write_text(str(target))
+    with pytest.raises(FailedHookException):
+        bake(tmp_path / "out", template=broken, **ANSWERS)
+    assert "vendor/ml-microservice/src did not arrive as a folder" in " ".join(capfd.readouterr().err.split())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@each
 def test_what_is_rendered_has_no_jinja_left_in_it(starter: str, baked: Callable[[str], Path], template: Path) -> None:
     unrendered = json.loads((template / "cookiecutter.json").read_text())["_copy_without_render"]
     for name, content in tree(baked(starter)).items():
@@ -38,15 +84,17 @@ def test_what_is_rendered_has_no_jinja_left_in_it(starter: str, baked: Callable[
             assert not JINJA.search(content.decode()), name
 
 
+@each
 def test_what_is_copied_unrendered_is_as_in_the_template(
     starter: str, baked: Callable[[str], Path], template: Path
 ) -> None:
-    source = tree(template / "{{cookiecutter.project_slug}}")
+    source = expected_files(template, starter)
     for name, content in tree(baked(starter)).items():
-        if name.endswith(".py"):
-            assert content == source.get(name, source.get(f"starters/{starter}/{name}")), name
+        if name.endswith(".py") or name.startswith("vendor/"):
+            assert content == source[name], name
 
 
+@each
 def test_yaml_toml_and_json_can_be_parsed(starter: str, baked: Callable[[str], Path]) -> None:
     parsers: dict[str, Callable[[str], Any]] = {
         ".yaml": yaml.safe_load,
@@ -63,6 +111,7 @@ def test_yaml_toml_and_json_can_be_parsed(starter: str, baked: Callable[[str], P
     assert documents["pyproject.toml"]["project"]["name"] == ANSWERS["project_slug"]
 
 
+@each
 def test_two_bakes_with_the_same_answers_are_the_same(
     starter: str, baked: Callable[[str], Path], template: Path, tmp_path: Path
 ) -> None:
@@ -70,21 +119,17 @@ def test_two_bakes_with_the_same_answers_are_the_same(
     assert tree(again) == tree(baked(starter))
 
 
+@each
 def test_a_bake_is_clean_under_ruff(starter: str, baked: Callable[[str], Path]) -> None:
     for command in (["check"], ["format", "--check"]):
         run([sys.executable, "-m", "ruff", *command, "--no-cache", "."], baked(starter))
 
 
+@pytest.mark.parametrize("starter", [starter for starter in STARTERS if starter != "blank"])
 def test_ejecting_the_example_gives_the_blank_starter(
     starter: str, baked: Callable[[str], Path], template: Path, tmp_path: Path
 ) -> None:
-    if starter == "blank":
-        return
     project = bake(tmp_path, template=template, starter=starter, **ANSWERS)
-    run(
-        [sys.executable, "-m", "ml_microservice.cli", "eject-example"],
-        project,
-        PYTHONPATH="src",
-        PYTHONDONTWRITEBYTECODE="1",
-    )
+    eject = [sys.executable, "-m", "ml_microservice.cli", "eject-example"]
+    run(eject, project, PYTHONPATH=f"{VENDOR}/src", PYTHONDONTWRITEBYTECODE="1")
     assert tree(project) == tree(baked("blank"))

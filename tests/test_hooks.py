@@ -111,12 +111,17 @@ def test_the_examples_in_the_docstrings_are_true(pre_gen: ModuleType) -> None:
 
 
 def test_no_project_may_be_called_like_what_it_depends_on(pre_gen: ModuleType) -> None:
-    text = (TEMPLATE / "{{cookiecutter.project_slug}}" / "pyproject.toml").read_text(encoding="utf-8")
-    document = tomllib.loads(text)
-    groups = [document["build-system"]["requires"], document["project"]["dependencies"]]
-    for requirement in chain(*groups, *document["project"]["optional-dependencies"].values()):
-        library = re.split(r"[\[><=;]", requirement)[0].replace(".", "-")
-        assert pre_gen.check_project_slug(library) == "is a reserved name", library
+    """A literal list, because a hook knows nothing of the template that it belongs to: held to be all, and no more."""
+    installed = set()
+    for folder in ("library", "{{cookiecutter.project_slug}}"):
+        document = tomllib.loads((TEMPLATE / folder / "pyproject.toml").read_text(encoding="utf-8"))
+        groups = [document["build-system"]["requires"], document["project"]["dependencies"]]
+        groups += document["project"]["optional-dependencies"].values()
+        groups += [document["dependency-groups"]["dev"]] if folder != "library" else []
+        installed |= {re.split(r"[\[><=;]", requirement)[0].replace(".", "-") for requirement in chain(*groups)}
+    assert set(pre_gen.LIBRARIES.split()) == installed - {"ml-microservice"}
+    for name in (*installed, *pre_gen.OWN_NAMES):
+        assert pre_gen.check_project_slug(name) == "is a reserved name", name
 
 
 @pytest.mark.parametrize("hook", ["pre_gen_project", "post_gen_project"])

@@ -1,46 +1,48 @@
-"""This very project: it trains, loads, and answers its own example."""
+"""The service: what it answers to one row, to many, and to a row that is wrong. All rows come from features.yaml."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import math
 
 import pytest
-from fastapi.testclient import TestClient
-from ml_microservice.api.app import create_app
-from ml_microservice.artefact.reading import read_artefact
-from ml_microservice.features.examples import example_row
-from ml_microservice.settings import load_settings
-from ml_microservice.training.pipeline import train
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
-@dataclass(frozen=True)
-class Project:
-    """The service with a model that was trained just now, in a folder of its own."""
-
-    client: TestClient
-    classes: tuple[str, ...]
-    example: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Train the project and load its model."""
-    models = tmp_path_factory.mktemp("model_bin")
-    settings = load_settings(ROOT, {"SERVICE__ARTEFACTS__DIRECTORY": str(models)})
-    schema = read_artefact(train(settings).folder, settings.name).schema
-    return Project(TestClient(create_app(settings)), schema.classes, example_row(schema.spec))
-
-
-def test_the_project_answers_its_own_example(project: Project) -> None:
-    answer = project.client.post("/predict", json=project.example)
+def test_one_row_is_answered(client, example):
+    answer = client.post("/predict", json=example)
     assert answer.status_code == 200, answer.text
-    prediction = answer.json()["prediction"]
-    assert prediction in project.classes if project.classes else isinstance(prediction, float)
+    assert {"prediction", "prediction_id", "model_version"} <= answer.json().keys()
 
 
-def test_a_batch_of_one_answers_as_a_single_row_does(project: Project) -> None:
-    single = project.client.post("/predict", json=project.example).json()
-    batch = project.client.post("/predict/batch", json=[project.example]).json()["predictions"][0]
-    assert batch["prediction"] == pytest.approx(single["prediction"])
+def test_the_documented_example_is_answered(client):
+    operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    documented = operation["requestBody"]["content"]["application/json"]["example"]
+    assert client.post("/predict", json=documented).status_code == 200
+
+
+def test_an_answer_is_a_class_of_the_model_or_a_number(client, rows):
+    classes = client.get("/model").json()["classes"]
+    for answer in client.post("/predict/batch", json=rows).json()["predictions"]:
+        if not classes:
+            assert math.isfinite(answer["prediction"])
+            continue
+        assert answer["prediction"] in classes
+        if "probabilities" in answer:
+            assert sorted(answer["probabilities"]) == sorted(classes)
+            assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_batch_is_answered_as_its_rows_are_one_by_one(client, rows):
+    batch = client.post("/predict/batch", json=rows).json()["predictions"]
+    for row, among_others in zip(rows, batch, strict=True):
+        alone = client.post("/predict", json=row).json()
+        for key in ("prediction", "probabilities"):
+            assert alone.get(key) == pytest.approx(among_others.get(key)), row
+
+
+def test_a_bad_row_is_refused_by_name(client, bad_row):
+    answer = client.post("/predict", json=bad_row)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["feature"] in bad_row
+
+
+def test_a_bad_row_fails_alone(client, example, bad_row):
+    answers = client.post("/predict/batch", json=[example, bad_row, example]).json()["predictions"]
+    assert ["error" in answer for answer in answers] == [False, True, False]

@@ -1,18 +1,19 @@
-"""Turning an example project into a blank one: the example's code goes, the blank starter's comes, yours stays.
+"""Ejecting the example: its code goes, the blank starter's comes, and what the user wrote stays.
 
-Example code stands between `# Example` and `# End Example` (`<!-- Example -->` in Markdown). `starters/` keeps the
-example's files as they came, and the blank starter's: the same files with the same blocks. Where all blocks of your
-file are still the example's, the blank starter's take their place; where you changed one, the file is yours.
+Example code stands between `# Example` and `# End Example` (`<!-- Example -->` in Markdown). The starters that this
+package carries have the same files with the same blocks. Where all blocks of a project's file are still those of an
+example, the blank starter's take their place; a file with a changed block belongs to the user and is left alone.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_microservice.errors import Fault, ServiceError
 
-STARTERS = "starters"
+STARTERS = Path(__file__).parent / "starters"
+"""One folder for each starter, laid out as a project is."""
+BLANK = "blank"
 STRIPPED = ("config.yaml", "README.md")
 """Files that no starter has: their example blocks go, and nothing comes instead."""
 LOADER = "src/model/data_loader.py"
@@ -39,38 +40,37 @@ class EjectReport:
         return "\n".join(f"{what:8} {name}" for what, names in rows for name in names)
 
 
-def eject_example(root: Path) -> EjectReport:
+def eject_example(root: Path, starters: Path = STARTERS) -> EjectReport:
     """Make the project in `root` what it would be, had it been started from the blank starter.
 
     Raises:
         ServiceError: no example is left, or a marker has lost its other half. Nothing was changed then.
     """
-    if not (root / STARTERS / "blank").is_dir():
-        advice = "only a project that was made from an example has one, until it is ejected"
-        raise ServiceError(Fault("there is no example to eject", file=f"{STARTERS}/blank", advice=advice))
-    texts, kept = _plan(root)
+    texts, kept = _plan(root, starters)
+    if not texts:
+        advice = "only an example block that nobody has changed is replaced, and this project has none"
+        raise ServiceError(Fault("there is no example to eject", advice=advice))
     for name, text in texts.items():
         (root / name).write_text(text, encoding="utf-8")
     removed, kept_data = _remove_data(root / DATA, is_read=LOADER not in texts)
-    shutil.rmtree(root / STARTERS)
-    return EjectReport(tuple(texts), (*kept, *kept_data), (*removed, STARTERS))
+    return EjectReport(tuple(texts), (*kept, *kept_data), tuple(removed))
 
 
-def _plan(root: Path) -> tuple[dict[str, str], list[str]]:
+def _plan(root: Path, starters: Path) -> tuple[dict[str, str], list[str]]:
     """The new texts of all files that change, and the files to keep with the reason."""
     texts: dict[str, str] = {}
     kept: list[str] = []
     faults: list[Fault] = []
-    for name in (*_files(root / STARTERS / "blank"), *STRIPPED):
+    for name in (*_files(starters / BLANK), *STRIPPED):
         if not (root / name).is_file():
             kept.append(f"{name}: you removed it")
             continue
         try:
             lines, blocks = _read(root / name, name)
-            replacements = _replacements(root, name, [lines[block] for block in blocks])
         except ServiceError as error:
             faults += error.faults
             continue
+        replacements = _replacements(starters, name, [lines[block] for block in blocks])
         if replacements is None:
             kept.append(f"{name}: yours, its example blocks are changed or gone")
         elif blocks:
@@ -85,16 +85,16 @@ def _files(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in files]
 
 
-def _replacements(root: Path, name: str, contents: list[list[str]]) -> list[list[str]] | None:
+def _replacements(starters: Path, name: str, contents: list[list[str]]) -> list[list[str]] | None:
     """What comes in place of the example blocks of a file; None where they are not the example's any more."""
     if name in STRIPPED:
         return [[] for _ in contents]
     originals = {}
-    for starter in (root / STARTERS).iterdir():
+    for starter in starters.iterdir():
         if (starter / name).is_file():
-            lines, blocks = _read(starter / name, f"{STARTERS}/{starter.name}/{name}")
+            lines, blocks = _read(starter / name, f"{starter.name}/{name}")
             originals[starter.name] = [lines[block] for block in blocks]
-    blank = originals.pop("blank")
+    blank = originals.pop(BLANK)
     return blank if contents in originals.values() else None
 
 
