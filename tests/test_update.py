@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from bake import copy_template
+from bake import bake, copy_template
 from conftest import run, tree
 
 pytestmark = pytest.mark.t1
 
 IDENTITY = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false"]
-MINE = ("README.md", "config.yaml", "src/model/", "tests/model/")
+MINE = ("README.md", "config.yaml", "src/model/", "tests/")
 MY_LIBRARY = '  "my-library>=1.0",\n'
+NOT_BAKED = (".git/", ".cruft.json")
 TREE = "{{cookiecutter.project_slug}}"
+LIBRARY = "library/src/ml_microservice"
+VENDOR = "vendor/ml-microservice/src/ml_microservice"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -39,6 +42,42 @@ def status(project: Path) -> set[str]:
     return {line[3:] for line in git(project, "status", "--porcelain").splitlines()}
 
 
+def edit(project: Path) -> None:
+    """What a data scientist does in the first week."""
+    change(project / "src/model/train.py", "LogisticRegression(max_iter=1000)", "LogisticRegression(C=0.5)")
+    change(project / "src/model/data_loader.py", "import pandas", "import my_library\nimport pandas")
+    change(project / "src/model/features.yaml", "max: 80", "max: 90")
+    change(project / "tests/test_hooks.py", "> 0.95", "> 0.9")
+    change(project / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 500")
+    change(project / "README.md", "## What to fill in", "## What we filled in")
+    change(project / "pyproject.toml", '  "scikit-learn>=1.9",\n', '  "scikit-learn>=1.9",\n' + MY_LIBRARY)
+    (project / "src/model/vocabulary.py").write_text("WORDS = ()\n")
+    (project / "tests/test_api.py").unlink()
+
+
+def renew(template: Path) -> None:
+    """What happens to the template meanwhile: to the machinery, and to the same files that she edited."""
+    folder, library = template / TREE, template / LIBRARY
+    (library / "brand_new.py").write_text('"""New machinery."""\n')
+    (library / "errors.py").write_text('"""Another errors module."""\n')
+    change(template / "library/pyproject.toml", '"fastapi>=0.165"', '"fastapi>=0.166"')
+    change(folder / "Makefile", "## Run the tests", "## Run all the tests")
+    change(folder / "pyproject.toml", "line-length = 120", "line-length = 121")
+    change(folder / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 20000")
+    change(folder / "README.md", "## What to fill in", "## What is to be filled in")
+    (folder / "tests/test_more.py").write_text('"""Another test of the template."""\n')
+    for starter in ("penguins", "blank"):
+        for name in (
+            "src/model/train.py",
+            "src/model/data_loader.py",
+            "src/model/features.yaml",
+            "tests/test_hooks.py",
+        ):
+            file = library / "starters" / starter / name
+            file.write_text("# The template's new idea.\n" + file.read_text())
+    commit(template, "The template of today")
+
+
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """A clone of the template, as a repository of its own, in which the template can be changed."""
@@ -51,46 +90,21 @@ def template(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Path:
     """A project made from yesterday's template, and committed as it came."""
-    cruft(tmp_path, "create", str(template), "--no-input", "--extra-context", '{"project_slug": "mine"}')
-    git(tmp_path / "mine", "init", "--quiet")
-    commit(tmp_path / "mine", "Made from the template")
-    return tmp_path / "mine"
+    return create(template, tmp_path)
 
 
-def edit(project: Path) -> None:
-    """What a data scientist does in the first week."""
-    change(project / "src/model/train.py", "LogisticRegression(max_iter=1000)", "LogisticRegression(C=0.5)")
-    change(project / "src/model/data_loader.py", "import pandas", "import my_library\nimport pandas")
-    change(project / "src/model/features.yaml", "max: 80", "max: 90")
-    change(project / "tests/model/test_hooks.py", "> 0.95", "> 0.9")
-    change(project / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 500")
-    change(project / "README.md", "## What to fill in", "## What we filled in")
-    change(project / "pyproject.toml", '  "scikit-learn>=1.9",\n', '  "scikit-learn>=1.9",\n' + MY_LIBRARY)
-    (project / "src/model/vocabulary.py").write_text("WORDS = ()\n")
-
-
-def renew(template: Path) -> None:
-    """What happens to the template meanwhile: to the machinery, and to the same files that she edited."""
-    folder = template / TREE
-    (folder / "src/service/brand_new.py").write_text('"""New machinery."""\n')
-    (folder / "src/service/errors.py").write_text('"""Another errors module."""\n')
-    change(folder / "Makefile", "## Run the tests", "## Run all the tests")
-    change(folder / "pyproject.toml", '"fastapi>=0.165"', '"fastapi>=0.166"')
-    change(folder / "pyproject.toml", "line-length = 120", "line-length = 121")
-    change(folder / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 20000")
-    change(folder / "README.md", "## What to fill in", "## What is to be filled in")
-    for starter in ("penguins", "blank"):
-        for name in ("train.py", "data_loader.py", "features.yaml"):
-            file = folder / "starters" / starter / "src/model" / name
-            file.write_text("# The template's new idea.\n" + file.read_text())
-    commit(template, "The template of today")
+def create(template: Path, folder: Path) -> Path:
+    cruft(folder, "create", str(template), "--no-input", "--extra-context", '{"project_slug": "mine"}')
+    git(folder / "mine", "init", "--quiet")
+    commit(folder / "mine", "Made from the template")
+    return folder / "mine"
 
 
 @pytest.mark.parametrize("ejected", [False, True], ids=["example", "ejected"])
 def test_an_update_leaves_my_files_alone_and_renews_the_machinery(ejected: bool, template: Path, project: Path) -> None:
     edit(project)
     if ejected:
-        run([sys.executable, "-m", "ml_microservice.cli", "eject-example"], project, PYTHONPATH="src")
+        run([sys.executable, "-m", "ml_microservice.cli", "eject-example"], project, PYTHONPATH=f"{VENDOR}/..")
     commit(project, "My first week")
     before = tree(project)
     renew(template)
@@ -98,17 +112,20 @@ def test_an_update_leaves_my_files_alone_and_renews_the_machinery(ejected: bool,
     cruft(project, "update", "--skip-apply-ask")
 
     after = tree(project)
-    assert {name for name in after if name.startswith(MINE)} == {name for name in before if name.startswith(MINE)}
-    assert all(after[name] == before[name] for name in before if name.startswith((*MINE, "starters/")))
-    assert status(project) == {
+    assert {name: after[name] for name in after if name.startswith(MINE)} == {
+        name: before[name] for name in before if name.startswith(MINE)
+    }
+    assert {name for name in status(project) if "/starters/" not in name} == {
         ".cruft.json",
         "Makefile",
         "pyproject.toml",
-        "src/service/brand_new.py",
-        "src/service/errors.py",
+        "vendor/ml-microservice/pyproject.toml",
+        f"{VENDOR}/brand_new.py",
+        f"{VENDOR}/errors.py",
     }
     pyproject = after["pyproject.toml"].decode()
-    assert all(text in pyproject for text in ('"fastapi>=0.166"', "line-length = 121", MY_LIBRARY))
+    assert all(text in pyproject for text in ("line-length = 121", MY_LIBRARY))
+    assert b'"fastapi>=0.166"' in after["vendor/ml-microservice/pyproject.toml"]
     assert b"## Run all the tests" in after["Makefile"]
     assert not [name for name in after if name.endswith((".rej", ".orig"))]
 
@@ -123,12 +140,13 @@ def test_updates_can_be_repeated(template: Path, project: Path) -> None:
     cruft(project, "check")
     assert status(project) == set()
 
-    change(template / TREE / "pyproject.toml", '"fastapi>=0.166"', '"fastapi>=0.167"')
+    change(template / TREE / "pyproject.toml", "line-length = 121", "line-length = 122")
+    change(template / LIBRARY / "brand_new.py", "New", "Newer")
     commit(template, "The template of tomorrow")
     cruft(project, "update", "--skip-apply-ask")
-    assert status(project) == {".cruft.json", "pyproject.toml"}
+    assert status(project) == {".cruft.json", "pyproject.toml", f"{VENDOR}/brand_new.py"}
     pyproject = (project / "pyproject.toml").read_text()
-    assert '"fastapi>=0.167"' in pyproject
+    assert "line-length = 122" in pyproject
     assert MY_LIBRARY in pyproject
 
 
@@ -136,3 +154,22 @@ def test_a_template_that_did_not_change_makes_no_difference(template: Path, proj
     git(template, "commit", "--quiet", "--allow-empty", "--message", "Nothing")
     cruft(project, "update", "--skip-apply-ask", "--refresh-private-variables")
     assert status(project) <= {".cruft.json"}
+
+
+def test_all_ways_of_making_a_project_give_the_same_one(template: Path, project: Path, tmp_path: Path) -> None:
+    baked = bake(tmp_path / "baked", template=template, project_slug="mine")
+    assert tree(baked) == {name: content for name, content in tree(project).items() if not name.startswith(NOT_BAKED)}
+
+
+def test_a_project_made_without_cruft_is_linked_and_updated(template: Path, tmp_path: Path) -> None:
+    project = bake(tmp_path / "baked", template=template, project_slug="mine")
+    edit(project)
+    git(project, "init", "--quiet")
+    commit(project, "Made from the template")
+    cruft(project, "link", str(template), "--no-input", "--extra-context", '{"project_slug": "mine"}')
+    commit(project, "Linked")
+    before = tree(project)
+    renew(template)
+    cruft(project, "update", "--skip-apply-ask")
+    assert f"{VENDOR}/brand_new.py" in status(project)
+    assert all(tree(project)[name] == before[name] for name in before if name.startswith(MINE))
