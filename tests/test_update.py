@@ -1,18 +1,31 @@
 """Updating a project from a newer template: what is the user's stays as she left it, the machinery is the new one."""
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bake import bake, copy_template
-from conftest import run, tree
+from bake import TEMPLATE, bake, copy_template
+from conftest import make, run, tree
 
 pytestmark = pytest.mark.t1
 
 IDENTITY = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false"]
 MINE = ("README.md", "config.yaml", "src/model/", "tests/")
 MY_LIBRARY = '  "my-library>=1.0",\n'
+EARLIER = "8dd6518"
+"""The last commit with the machinery inside the project: `src/service`, `scripts` and `starters`."""
+GONE = ("src/service", "tests/service", "scripts")
+"""What an update removes from a project of that layout."""
+BY_HAND = r"""
+git rm -r --quiet starters tests/test_hooks.py
+sed -i -E 's/^(from|import) service\b/\1 ml_microservice/' src/model/*.py tests/model/*.py
+make format
+"""
+"""What is left to do then, as docs/updating.md says it."""
 NOT_BAKED = (".git/", ".cruft.json")
 TREE = "{{cookiecutter.project_slug}}"
 LIBRARY = "library/src/ml_microservice"
@@ -173,3 +186,62 @@ def test_a_project_made_without_cruft_is_linked_and_updated(template: Path, tmp_
     cruft(project, "update", "--skip-apply-ask")
     assert f"{VENDOR}/brand_new.py" in status(project)
     assert all(tree(project)[name] == before[name] for name in before if name.startswith(MINE))
+
+
+@pytest.fixture
+def earlier(template: Path, tmp_path: Path) -> Path:
+    """A project of the earlier layout after her first week; its template, in `template`, has this layout since."""
+    today = tmp_path / "today"
+    template.rename(today)
+    template.mkdir()
+    run(["sh", "-c", f"git -C '{TEMPLATE}' archive {earlier_commit()} | tar -x -C '{template}'"], tmp_path)
+    git(template, "init", "--quiet")
+    commit(template, "The template with the earlier layout")
+    project = create(template, tmp_path)
+    change(project / "src/model/train.py", "LogisticRegression(max_iter=1000)", "LogisticRegression(max_iter=999)")
+    change(project / "src/model/features.yaml", "max: 80", "max: 90")
+    change(project / "tests/model/test_hooks.py", "> 0.95", "> 0.9")
+    change(project / "config.yaml", "max_batch_rows: 10000", "max_batch_rows: 500")
+    change(project / "README.md", "## What to fill in", "## What we filled in")
+    change(project / "pyproject.toml", '  "scikit-learn>=1.9",\n', '  "scikit-learn>=1.9",\n  "tabulate>=0.9",\n')
+    (project / "src/model/vocabulary.py").write_text(
+        '"""Mine."""\n\nfrom service.errors import did_you_mean as closest\n'
+    )
+    commit(project, "My first week")
+    git(template, "rm", "-r", "--quiet", ".")
+    shutil.rmtree(today / ".git")
+    shutil.copytree(today, template, symlinks=True, dirs_exist_ok=True)
+    commit(template, "The template with this layout")
+    return project
+
+
+def earlier_commit() -> str:
+    """The commit of the earlier layout; skips the test where this clone has no history, but in CI."""
+    known = subprocess.run(["git", "-C", str(TEMPLATE), "cat-file", "-e", EARLIER], capture_output=True).returncode == 0
+    if not known and not os.environ.get("CI"):
+        pytest.skip(f"this clone has no commit {EARLIER}: git fetch --unshallow")
+    return EARLIER
+
+
+def test_a_project_of_the_earlier_layout_is_updated_and_my_files_stay(earlier: Path) -> None:
+    mine = ("README.md", "config.yaml", "src/model/", "tests/model/")
+    before = tree(earlier)
+
+    cruft(earlier, "update", "--skip-apply-ask")
+
+    after = tree(earlier)
+    assert all(after[name] == before[name] for name in before if name.startswith(mine))
+    assert [name for name in GONE if (earlier / name).exists()] == []
+    assert f"{VENDOR}/cli/app.py" in after
+    assert b'  "scikit-learn>=1.9",\n  "tabulate>=0.9",\n]\n' in after["pyproject.toml"]
+    assert not [name for name in after if name.endswith((".rej", ".orig"))]
+
+
+@pytest.mark.slow
+def test_a_project_of_the_earlier_layout_works_after_an_update(earlier: Path) -> None:
+    cruft(earlier, "update", "--skip-apply-ask")
+    make(earlier, "setup", "check")
+    commit(earlier, "Updated")
+    run(["sh", "-ec", BY_HAND], earlier)
+    make(earlier, "lint", "test")
+    assert "golden rows agree" in make(earlier, "train") + run([".venv/bin/ml-service", "doctor"], earlier)
