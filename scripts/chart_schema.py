@@ -12,10 +12,10 @@ WIDTH = 120
 
 def render(text: str) -> str:
     """The schema with the settings as the code has them now."""
-    from ml_microservice.settings import Settings
+    from ml_microservice.delivery.settings import DeliverySettings
 
     document = json.loads(text)
-    document["properties"]["config"] = _section(Settings.model_json_schema())
+    document["properties"]["config"] = _section(DeliverySettings.model_json_schema())
     del document["properties"]["config"]["properties"]["pipelines"]  # what runs has no use for it
     return _lines(document) + "\n"
 

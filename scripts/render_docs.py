@@ -116,14 +116,15 @@ def key_rows(types: Mapping[str, type[BaseModel]]) -> list[list[str]]:
 
 def config_tables() -> str:
     """The keys of `config.yaml`, section by section."""
-    from ml_microservice.settings import ENV_PREFIX, Settings
+    from ml_microservice.delivery.settings import DeliverySettings
+    from ml_microservice.settings import ENV_PREFIX
 
     sections = {
         key: field.annotation
-        for key, field in Settings.model_fields.items()
+        for key, field in DeliverySettings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }
-    parts = ["At the top:\n", settings_table(Settings, ENV_PREFIX, skip=sections)]
+    parts = ["At the top:\n", settings_table(DeliverySettings, ENV_PREFIX, skip=sections)]
     for name, section in sections.items():
         parts += [f"`{name}`: {text(section.__doc__)}\n", settings_table(section, f"{ENV_PREFIX}{name.upper()}__")]
         for key, field in section.model_fields.items():

@@ -23,10 +23,10 @@ def test_a_dockerfile_is_clean_under_hadolint(image: str, baked: Callable[[str],
 
 
 def test_the_image_has_extras_that_exist_and_no_tools(baked: Callable[[str], Path]) -> None:
-    from ml_microservice.settings import load_settings
+    from ml_microservice.delivery.settings import load_delivery_settings
 
     project = baked("penguins")
-    extras = load_settings(project, {}).image.extras
+    extras = load_delivery_settings(project, {}).image.extras
     known = tomllib.loads((project / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(extras) <= set(known)
     assert not {"dev", "train", "dask", "monitoring"} & set(extras)

@@ -5,13 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import ConfigError, Fault
-from ml_microservice.settings import Settings, load_settings
+from ml_microservice.settings import DELIVERY_SECTIONS, Settings, load_settings
 
 PLACES = "name: penguins\npipelines:\n  environments:\n"
 
 
-def load(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+def load(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> DeliverySettings:
+    """All settings, which are at least as strict as those of a service."""
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    return load_delivery_settings(tmp_path, environ or {})
+
+
+def load_service(tmp_path: Path, text: str, environ: Mapping[str, str] | None = None) -> Settings:
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     return load_settings(tmp_path, environ or {})
 
@@ -53,6 +60,31 @@ def test_an_empty_variable_is_a_service_without_jobs(tmp_path: Path) -> None:
 def test_the_project_may_be_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: penguins\n")
     assert load_settings(environ={"SERVICE_ROOT": str(tmp_path)}).root == tmp_path
+
+
+def test_a_service_starts_whatever_only_delivery_reads(tmp_path: Path) -> None:
+    text = "name: penguins\nimage: 5\npipelines: {retrain: hourly, brunch: main}\n"
+    environ = {"SERVICE__IMAGE__REGISTY": "a", "SERVICE__PIPELINES__TRAIN_ON_PUSH": "perhaps"}
+    assert load_service(tmp_path, text, environ).name == "penguins"
+    assert len(faults(tmp_path, text, environ)) == 5
+
+
+def test_delivery_reads_all_that_a_service_reads_and_the_sections_that_it_leaves_alone(tmp_path: Path) -> None:
+    text = "name: penguins\nimage: {registry: a}\npipelines:\n  environments:\n    staging: {namespace: b}\n"
+    settings = load(tmp_path, text, {"SERVICE__IMAGE__REGISTRY": "c.example/d", "SERVICE__API__PORT": "9000"})
+    assert settings.image_name("20260101-000000-abcdef", None) == (
+        "c.example/d/penguins:20260101-000000-abcdef-nocommit"
+    )
+    assert settings.pipelines.environments["staging"].namespace == "b"
+    assert settings.api.port == 9000
+    assert set(DeliverySettings.model_fields) - set(Settings.model_fields) == set(DELIVERY_SECTIONS)
+
+
+def test_a_service_refuses_a_key_that_nobody_reads(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_service(tmp_path, "name: penguins\npipeline: {retrain: '@daily'}\n")
+    (found,) = refused.value.faults
+    assert (found.line, found.advice) == (2, "did you mean 'pipelines'?")
 
 
 @pytest.mark.parametrize(

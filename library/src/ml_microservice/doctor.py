@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.features.loading import load_features
 from ml_microservice.inference.served_model import load_served_model
 from ml_microservice.records.segment import prepare_folder, waiting_bytes
-from ml_microservice.settings import Settings, load_settings
+from ml_microservice.settings import Settings
 from ml_microservice.training.hooks import load_hooks
 from ml_microservice.training.origin import git_commit, model_libraries
 
@@ -28,7 +29,7 @@ def examine(root: Path) -> Iterator[Finding]:
     """Look at everything that serving and training need; what depends on a broken thing is left out."""
     yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     try:
-        settings = load_settings(root)
+        settings = load_delivery_settings(root)
     except ServiceError as error:
         yield Finding("config.yaml", "cannot be used", error.faults)
         return
@@ -62,7 +63,7 @@ def _hooks(settings: Settings) -> str:
     return f"{hooks.folder.relative_to(settings.root)}: all there"
 
 
-def _model(settings: Settings) -> str:
+def _model(settings: DeliverySettings) -> str:
     store = ArtefactStore(settings.model_directory)
     served = load_served_model(store.path(settings.artefacts.version), settings.name, settings.id_name)
     name = served.manifest.version

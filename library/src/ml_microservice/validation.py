@@ -1,6 +1,6 @@
 """Pydantic's errors about a YAML file, in words that name the file, the line, the key and the remedy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -37,9 +37,21 @@ MESSAGES = {
 
 
 def config_faults(
-    error: ValidationError, model: type[BaseModel], document: YamlFile, variables: Mapping[str, str]
+    error: ValidationError,
+    model: type[BaseModel],
+    document: YamlFile,
+    variables: Mapping[str, str],
+    others: Sequence[str] = (),
 ) -> list[Fault]:
-    """One fault per mistake; `variables` names the environment variable that a dotted key came from."""
+    """One fault for each mistake in a file.
+
+    Args:
+        error: what Pydantic says of the file's values.
+        model: what they were validated by.
+        document: the file.
+        variables: by dotted key, the environment variable that its value came from.
+        others: keys at the top of the file that are valid and not the model's.
+    """
     faults = []
     for item in error.errors(include_url=False):
         location = tuple(item["loc"])
@@ -49,7 +61,7 @@ def config_faults(
         variable = variables.get(key)
         if item["type"] == "extra_forbidden":
             message = f"unknown key {key!r}"
-            known = _keys_at(model, location[:-1])
+            known = [*_keys_at(model, location[:-1]), *(others if len(location) == 1 else ())]
             advice = did_you_mean(str(location[-1]), known, f"known here: {listed(known)}")
         else:
             message, advice = sentence(item, f"the name {key}" if is_name else key or "the file"), None

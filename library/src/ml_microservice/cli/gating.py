@@ -17,11 +17,12 @@ def evaluate(
     rows: Annotated[int | None, typer.Option(help="Load at most this many rows, as in training.", min=1)] = None,
 ) -> None:
     """Evaluate the current model, and the champion, on the same held-out rows; writes `build/evaluation.json`."""
+    from ml_microservice.cli.gate_view import show_comparison
     from ml_microservice.gate.comparison import STAGES
     from ml_microservice.gate.comparison import evaluate as run
     from ml_microservice.gate.documents import EVALUATION
     from ml_microservice.settings import load_settings
-    from ml_microservice.terminal import out, show_comparison, stages
+    from ml_microservice.terminal import out, stages
 
     settings = load_settings()
     with stages(STAGES) as on_stage:
@@ -33,9 +34,9 @@ def evaluate(
 @app.command()
 def gate() -> None:
     """Judge the evaluation by `gate` in `config.yaml`; writes `build/verdict.json`, and exits with 1 where it fails."""
+    from ml_microservice.cli.gate_view import show_verdict
     from ml_microservice.gate.verdict import gate as run
     from ml_microservice.settings import load_settings
-    from ml_microservice.terminal import show_verdict
 
     verdict = run(load_settings())
     show_verdict(verdict)

@@ -69,11 +69,12 @@ def predict(
     The same command takes up a run that was killed.
     """
     from ml_microservice.artefact.store import ArtefactStore
+    from ml_microservice.cli.model_view import row_progress
     from ml_microservice.inference.files.engines import Engine
     from ml_microservice.inference.files.run import predict_files
     from ml_microservice.inference.files.work import ModelPlace
     from ml_microservice.settings import load_settings
-    from ml_microservice.terminal import out, row_progress
+    from ml_microservice.terminal import out
 
     settings = load_settings()
     folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version).resolve()
@@ -147,8 +148,8 @@ def explain_engine(
     """Say how a model answers requests: what was tried, why it was refused, how far it differed, how fast it is."""
     from ml_microservice.artefact.reading import read_manifest
     from ml_microservice.artefact.store import ArtefactStore
+    from ml_microservice.cli.model_view import show_engine
     from ml_microservice.settings import load_settings
-    from ml_microservice.terminal import show_engine
 
     settings = load_settings()
     folder = ArtefactStore(settings.model_directory).path(version or settings.artefacts.version)

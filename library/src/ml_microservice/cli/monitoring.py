@@ -28,8 +28,9 @@ def drift(
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit with 3 if there is an alarm.")] = False,
 ) -> None:
     """Compare recorded predictions with what the model was trained on."""
+    from ml_microservice.cli.monitoring_view import show_drift
     from ml_microservice.monitoring.drift.windows import drift_of
-    from ml_microservice.terminal import out, show_drift
+    from ml_microservice.terminal import out
 
     if window is not None and since is not None:
         raise ServiceError(Fault("--window and --since both say when to start", advice="give one of them"))
@@ -59,8 +60,8 @@ def performance(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how right the model is in service: its predictions beside their feedback, by the metrics of training."""
+    from ml_microservice.cli.monitoring_view import show_performance
     from ml_microservice.monitoring.performance import measure
-    from ml_microservice.terminal import show_performance
 
     settings = load_settings()
     until = datetime.now(UTC)

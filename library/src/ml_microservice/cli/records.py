@@ -48,9 +48,9 @@ def status(
     """Say how far each sink is, and what is set aside."""
     import orjson
 
+    from ml_microservice.cli.records_view import show_status
     from ml_microservice.records.status import StatusReader
     from ml_microservice.settings import load_settings
-    from ml_microservice.terminal import show_status
 
     settings = load_settings()
     reader = StatusReader(settings.records_directory, settings.name, settings.records.sinks, is_exact=True)

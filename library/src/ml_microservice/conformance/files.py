@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from ml_microservice.conformance.context import Context
+from ml_microservice.delivery.settings import load_delivery_settings
 from ml_microservice.errors import Fault
 from ml_microservice.evaluation import METRICS, METRICS_OF
 from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.loading import check_features as read_features
 from ml_microservice.gate.verdict import unknown_metrics
-from ml_microservice.settings import load_settings
 from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, load_hooks
 from ml_microservice.yaml_file import read_yaml
 
 
 def check_config(context: Context) -> Iterator[Fault]:
-    """Read `config.yaml` and the environment."""
-    context.settings = load_settings(context.root)
+    """Read `config.yaml` and the environment, including the sections that only delivery reads."""
+    context.settings = load_delivery_settings(context.root)
     yield from ()
 
 

@@ -23,8 +23,8 @@ from typing import Any
 from ml_microservice.delivery.built import write_json
 from ml_microservice.delivery.helm import Interrupted, Release, Revision, heed_signals, ignore_signals
 from ml_microservice.delivery.plan import helm_values, plan
+from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
-from ml_microservice.settings import Settings, load_settings
 from ml_microservice.terminal import faults_shown, out
 from ml_microservice.training.origin import git_commit
 
@@ -40,7 +40,7 @@ SMOKE_PAUSE = 3.0
 class Deployment:
     """One deployment, and the record of it, which is written anew at each step that may be its last."""
 
-    def __init__(self, settings: Settings, environment: str, timeout: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: DeliverySettings, environment: str, timeout: str, environ: Mapping[str, str]) -> None:
         self.settings = settings
         self.environment = environment
         self.timeout = timeout
@@ -199,10 +199,10 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     match sys.argv[1:]:
         case ["wait"]:
-            with _alone(load_settings().root, waiting=True):
+            with _alone(load_delivery_settings().root, waiting=True):
                 pass
         case [environment, timeout]:
-            settings = load_settings()
+            settings = load_delivery_settings()
             with _alone(settings.root, waiting=False):
                 record = Deployment(settings, environment, timeout, os.environ).run()
             words = f"{record['repository']}@{record['digest']}, revision {record['revision']}"

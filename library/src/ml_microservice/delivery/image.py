@@ -26,9 +26,9 @@ from ml_microservice.delivery.built import read_built, write_built
 from ml_microservice.delivery.container import container, report_of
 from ml_microservice.delivery.golden import golden_faults
 from ml_microservice.delivery.lock import Lock, read_lock
+from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.features.examples import example_row
-from ml_microservice.settings import Settings, load_settings
 from ml_microservice.terminal import faults_shown, out
 from ml_microservice.training.origin import git_commit
 
@@ -40,7 +40,7 @@ MEGABYTE = 10**6
 
 def main() -> None:
     """Do what the command line says."""
-    settings = load_settings()
+    settings = load_delivery_settings()
     match sys.argv[1:]:
         case ["build", *options]:
             built = build(settings, options)
@@ -53,7 +53,7 @@ def main() -> None:
             sys.exit(__doc__)
 
 
-def build(settings: Settings, options: list[str]) -> dict[str, Any]:
+def build(settings: DeliverySettings, options: list[str]) -> dict[str, Any]:
     """Build both images of the current model; returns what is written to build/image.json.
 
     Args:
@@ -101,7 +101,7 @@ def build(settings: Settings, options: list[str]) -> dict[str, Any]:
     return write_built(settings.root, built)
 
 
-def check(settings: Settings, built: dict[str, Any]) -> None:
+def check(settings: DeliverySettings, built: dict[str, Any]) -> None:
     """Start the image, predict, and look at its rights and its size.
 
     Raises:
@@ -142,7 +142,7 @@ def check(settings: Settings, built: dict[str, Any]) -> None:
     )
 
 
-def _manifest(settings: Settings) -> Manifest:
+def _manifest(settings: DeliverySettings) -> Manifest:
     return read_manifest(ArtefactStore(settings.model_directory).path(settings.artefacts.version))
 
 

@@ -19,8 +19,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import ConfigError, Fault, ServiceError, did_you_mean, listed
-from ml_microservice.settings import Settings, load_settings
 from ml_microservice.terminal import faults_shown
 
 PYPROJECT = "pyproject.toml"
@@ -41,7 +41,7 @@ class Lock:
     """By name."""
 
 
-def read_lock(settings: Settings) -> Lock:
+def read_lock(settings: DeliverySettings) -> Lock:
     """The lock, which has to be of what `pyproject.toml` and `config.yaml` say now.
 
     Raises:
@@ -58,7 +58,7 @@ def read_lock(settings: Settings) -> Lock:
     return Lock(header[1], {name.lower(): version for name, version in PIN.findall(text)})
 
 
-def write_lock(settings: Settings) -> None:
+def write_lock(settings: DeliverySettings) -> None:
     """Resolve and write both files.
 
     Raises:
@@ -79,7 +79,7 @@ def write_lock(settings: Settings) -> None:
     (settings.root / INSTALLER).write_text(f"# Written by `make lock`.\n{uv}", encoding="utf-8")
 
 
-def _requirements(settings: Settings) -> dict[str, list[str]]:
+def _requirements(settings: DeliverySettings) -> dict[str, list[str]]:
     project = tomllib.loads((settings.root / PYPROJECT).read_text(encoding="utf-8"))["project"]
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     for extra in settings.image.extras:
@@ -126,5 +126,5 @@ def _run(command: list[str], root: Path) -> str:
 
 if __name__ == "__main__":
     with faults_shown():
-        write_lock(load_settings())
+        write_lock(load_delivery_settings())
     print(f"Wrote {REQUIREMENTS} and {INSTALLER}: commit them")

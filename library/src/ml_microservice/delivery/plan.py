@@ -13,15 +13,16 @@ from typing import Any
 
 from ml_microservice.delivery.built import IMAGE, read_built, write_json
 from ml_microservice.delivery.helm import lint, rendered
+from ml_microservice.delivery.settings import DeliverySettings, DeploymentSettings, load_delivery_settings
 from ml_microservice.errors import ConfigError, Fault, ServiceError, did_you_mean, listed
-from ml_microservice.settings import CONFIG_FILE, DeploymentSettings, Settings, load_settings
+from ml_microservice.settings import CONFIG_FILE
 from ml_microservice.terminal import faults_shown, out
 
 PLAN = "build/plan.json"
 SOME_DIGEST = f"sha256:{'0' * 64}"
 
 
-def plan(settings: Settings, name: str) -> dict[str, Any]:
+def plan(settings: DeliverySettings, name: str) -> dict[str, Any]:
     """What `make deploy` would deploy, and where; also written to build/plan.json.
 
     Args:
@@ -65,7 +66,7 @@ def helm_values(planned: dict[str, Any]) -> list[str]:
     return _options(planned["values"], {**image, "digest": planned["digest"]})
 
 
-def lint_all(settings: Settings) -> None:
+def lint_all(settings: DeliverySettings) -> None:
     """Hold the chart against the values of every environment.
 
     Raises:
@@ -84,7 +85,7 @@ def lint_all(settings: Settings) -> None:
         out.print(f"Nothing to lint: {CONFIG_FILE} names no pipelines.environments", highlight=False)
 
 
-def _environment(settings: Settings, name: str) -> DeploymentSettings:
+def _environment(settings: DeliverySettings, name: str) -> DeploymentSettings:
     environments = settings.pipelines.environments
     if name not in environments:
         known = f"{CONFIG_FILE} has {listed(environments)}" if environments else "pipelines.environments has none"
@@ -104,7 +105,7 @@ def _options(files: Sequence[str], image: dict[str, str]) -> list[str]:
 
 def main() -> None:
     """Do what the command line says."""
-    settings = load_settings()
+    settings = load_delivery_settings()
     match sys.argv[1:]:
         case ["lint"]:
             lint_all(settings)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_microservice.delivery.built import read_built, write_built
+from ml_microservice.delivery.settings import load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
-from ml_microservice.settings import load_settings
 from ml_microservice.terminal import faults_shown, out
 
 UNCLEAN = re.compile(r"-(dirty|nocommit)$")
@@ -149,7 +149,7 @@ def main() -> None:
     """Do what the command line says."""
     match sys.argv[1:]:
         case ["push", *options] if set(options) <= {"--allow-unclean"}:
-            pushed = push(load_settings().root, bool(options), os.environ)
+            pushed = push(load_delivery_settings().root, bool(options), os.environ)
             name = f"{pushed['repository']}@{pushed['digest']}"
             out.print(f"[bold green]Pushed[/] {pushed['image']}, {name}", highlight=False, soft_wrap=True)
         case _:

@@ -14,7 +14,7 @@ from ml_microservice.artefact.manifest import FileDigest
 from ml_microservice.artefact.store import MANIFEST, ArtefactStore
 from ml_microservice.delivery.built import read_built, write_json
 from ml_microservice.delivery.lock import read_lock
-from ml_microservice.settings import Settings, load_settings
+from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.terminal import faults_shown
 
 BILL = "build/sbom.cdx.json"
@@ -22,7 +22,7 @@ EXPRESSION = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 """SPDX's, of the plain kind that packages declare."""
 
 
-def bill_of_materials(settings: Settings, built: dict[str, Any]) -> dict[str, Any]:
+def bill_of_materials(settings: DeliverySettings, built: dict[str, Any]) -> dict[str, Any]:
     """The document.
 
     Args:
@@ -75,7 +75,7 @@ def _licence(name: str) -> str | None:
     return declared if isinstance(declared, str) and EXPRESSION.fullmatch(declared) else None
 
 
-def _model(settings: Settings, version: str) -> dict[str, Any]:
+def _model(settings: DeliverySettings, version: str) -> dict[str, Any]:
     manifest = ArtefactStore(settings.model_directory).path(version) / MANIFEST
     return {
         "type": "machine-learning-model",
@@ -95,7 +95,7 @@ def _base(base: str) -> dict[str, Any]:
 
 def main() -> None:
     """Write the bill of the image that was built last."""
-    settings = load_settings()
+    settings = load_delivery_settings()
     write_json(settings.root / BILL, bill_of_materials(settings, read_built(settings.root)))
     print(f"Wrote {BILL}")
 

@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ml_microservice.delivery.built import read_built
+from ml_microservice.delivery.settings import load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
-from ml_microservice.settings import load_settings
 from ml_microservice.terminal import faults_shown, out
 
 RESULT = "build/scan.json"
@@ -75,7 +75,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Scan the image that was built last."""
-    settings = load_settings()
+    settings = load_delivery_settings()
     scan(settings.root, settings.image.scan)
 
 
