@@ -145,13 +145,19 @@ def check_rows(values: Any, rows: int, what: str) -> None:
     shape = getattr(values, "shape", None)
     if shape == () or isinstance(values, str) or not (shape or hasattr(values, "__len__")):
         raise HookError(_single_value(what))
-    count = shape[0] if shape else len(values)
+    count = row_count(values)
     if count != rows:
         message = f"{what} returned {count} rows for {rows}"
         advice = "drop rows in DataLoader, never in a hook that serves"
         if count > rows:
             advice = "one for each; pandas adds rows where it aligns frames: make them with index=X.index"
         raise HookError(Fault(message, file=TRAIN_FILE, advice=advice))
+
+
+def row_count(values: Any) -> int:
+    """Number of rows of a matrix, dense or sparse, a frame or a list."""
+    shape = getattr(values, "shape", None)
+    return int(shape[0]) if shape else len(values)
 
 
 def _single_value(what: str) -> Fault:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ml_microservice.artefact.reading import Artefact
 from ml_microservice.artefact.schema import LabelForm
 from ml_microservice.features.columns import Columns
-from ml_microservice.inference.outputs import check_rows, class_indices, numbers, probability_matrix
+from ml_microservice.inference.outputs import check_rows, class_indices, numbers, probability_matrix, row_count
 
 if TYPE_CHECKING:
     from ml_microservice.features.layout import FrameLayout
@@ -50,7 +50,7 @@ class Predictor(Protocol):
 
 
 class PythonPredictor:
-    """The user's Preprocessor and model, called as they are on a frame of the training layout."""
+    """Predicts by the user's Preprocessor and model, called as they are on a frame of the training layout."""
 
     def __init__(
         self, layout: "FrameLayout", preprocessor: Any, model: Any, classes: Sequence[str], label_form: LabelForm
@@ -78,24 +78,46 @@ class PythonPredictor:
         return self.predict_frame(self._layout.from_columns(columns))
 
     def predict_frame(self, frame: Any) -> Predictions:
-        """Answer a frame that is in the training layout already.
+        """Predict the rows of a frame that is in the training layout already.
 
         Raises:
-            HookError: a hook returned something that is no answer.
+            HookError: a hook returned something that is no prediction.
         """
-        rows = len(frame)
-        transformed = self._preprocessor.transform(frame)
-        check_rows(transformed, rows, "Preprocessor.transform")
+        values, probabilities = self.estimate(self._transformed(frame))
+        return Predictions((self._names[values] if self._classes else values).tolist(), probabilities)
+
+    def transform(self, columns: Columns) -> Any:
+        """What the Preprocessor returns for validated rows.
+
+        Raises:
+            HookError: it returned another number of rows.
+        """
+        return self._transformed(self._layout.from_columns(columns))
+
+    def estimate(self, transformed: Any) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        """What the model predicts for transformed rows.
+
+        Returns:
+            Positions of the classes or numbers, shape (rows,); and probabilities, shape (rows, classes), if the model
+            has them.
+
+        Raises:
+            HookError: the model returned something that is no prediction.
+        """
+        rows = row_count(transformed)
         predicted = self._model.predict(transformed)
         if not self._classes:
-            return Predictions(numbers(predicted, rows).tolist(), None)
+            return numbers(predicted, rows), None
         check_rows(predicted, rows, "predict")
         indices = class_indices(predicted, self._model, self._classes, self._label_form)
-        probabilities = None
-        if self._has_probabilities:
-            proba = self._model.predict_proba(transformed)
-            probabilities = probability_matrix(proba, rows, len(self._classes))
-        return Predictions(self._names[indices].tolist(), probabilities)
+        if not self._has_probabilities:
+            return indices, None
+        return indices, probability_matrix(self._model.predict_proba(transformed), rows, len(self._classes))
+
+    def _transformed(self, frame: Any) -> Any:
+        transformed = self._preprocessor.transform(frame)
+        check_rows(transformed, len(frame), "Preprocessor.transform")
+        return transformed
 
 
 def predict_columns(predictor: Predictor, columns: Columns) -> tuple[Predictions, dict[int, Exception]]:

@@ -19,15 +19,15 @@ from ml_microservice.errors import ArtefactError, Fault
 from ml_microservice.features.columns import Columns
 from ml_microservice.features.feedback import build_feedback_model
 from ml_microservice.features.request import build_request_model
-from ml_microservice.inference.engine.compiled import CompiledPredictor, PythonStages
+from ml_microservice.inference.engine.compiled import CompiledPredictor
 from ml_microservice.inference.predictor import Predictor, PythonPredictor
 from ml_microservice.inference.problems import Problem, invalid_request
 from ml_microservice.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-EXTRAS = {"onnxruntime": "onnx", "lightgbm": "model", "xgboost": "model"}
-"""The extra of this project that brings a library of the compiled engines."""
+EXTRAS = {"onnxruntime": "onnx"}
+"""The extra that installs a library which compiled engines need."""
 
 
 FAST_SECONDS = 0.001
@@ -181,18 +181,17 @@ def _predictor(artefact: Artefact) -> Predictor:
     engine = artefact.manifest.engine
     if engine.is_compiled:
         try:
-            return CompiledPredictor.load(artefact.files, artefact.schema, lambda: _python_stages(artefact))
+            return CompiledPredictor.load(artefact.files, artefact.schema, lambda: _python_predictor(artefact))
         except ImportError as error:
             words = "the compiled engine (%s) needs %r, which is not installed: serving the slower Python objects; %s"
             advice = f"pip install '.[{EXTRAS[error.name]}]'" if error.name in EXTRAS else f"install {error.name!r}"
             logger.warning(words, engine.serves, error.name, advice)
+    return _python_predictor(artefact)
+
+
+def _python_predictor(artefact: Artefact) -> PythonPredictor:
     _use_one_thread(artefact)
     return PythonPredictor.of(artefact)
-
-
-def _python_stages(artefact: Artefact) -> PythonStages:
-    _use_one_thread(artefact)
-    return PythonStages(artefact.preprocessor, artefact.model, artefact.schema)
 
 
 def _use_one_thread(artefact: Artefact) -> None:

@@ -19,6 +19,7 @@ from ml_microservice.inference.outputs import (
     numbers,
     predicted_form,
     probability_matrix,
+    row_count,
     target_form,
 )
 from ml_microservice.inference.predictor import Predictions, PythonPredictor
@@ -167,7 +168,7 @@ def _label_form(model: Any, transformed: Any, classes: Sequence[str]) -> LabelFo
         labels = model.predict(transformed)
         has_probabilities = hasattr(model, "predict_proba")
         probabilities = model.predict_proba(transformed) if has_probabilities else None
-    rows = transformed.shape[0] if hasattr(transformed, "shape") else len(transformed)
+    rows = row_count(transformed)
     check_rows(labels, rows, "predict")
     if probabilities is not None:
         probabilities = probability_matrix(probabilities, rows, len(classes))

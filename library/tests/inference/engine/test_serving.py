@@ -5,15 +5,18 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 from typer.testing import CliRunner
 
-from ml_microservice.artefact.manifest import PYTHON_ENGINE
+from ml_microservice.artefact.manifest import PYTHON_ENGINE, FileDigest
 from ml_microservice.artefact.reading import read_artefact, read_manifest
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import MANIFEST, ArtefactStore
 from ml_microservice.cli import app
 from ml_microservice.errors import ArtefactError
 from ml_microservice.inference.core import Core
@@ -66,6 +69,33 @@ def test_both_engines_answer_alike(settings: Any, served: ServedModel) -> None:
     assert abs(compiled.probabilities - python.probabilities).max() < 1e-12
 
 
+@pytest.mark.parametrize(
+    "model",
+    [KNeighborsClassifier(3), SVC(probability=True, random_state=0)],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_model_that_is_not_compiled_answers_concurrent_requests_through_its_python_object(
+    model: Any, project: Path, house_hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = replace(house_hooks, train_model=lambda features, target: model.fit(features, target))
+    settings = load_settings(project, {})
+    trained = train(settings, hooks)
+    assert trained.manifest.engine.serves.endswith("-> model.joblib")
+    served = load_served_model(trained.folder, settings.name, settings.id_name)
+    golden = read_artefact(trained.folder, settings.name).golden
+
+    async def answers() -> list[bytes]:
+        core = Core(served, ApiSettings())
+        return list(await asyncio.gather(*(core.predict(json.dumps(row.request).encode()) for row in golden)))
+
+    found = [json.loads(answer)["prediction"] for answer in asyncio.run(answers())]
+    assert found == [row.prediction for row in golden]
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "300")
+    shown = CliRunner().invoke(app, ["model", "explain-engine"])
+    assert f"{type(model).__name__} is served by its Python object, in batches" in shown.output
+
+
 @pytest.mark.parametrize("name", [ENGINE_FILE, ARRAYS_FILE])
 def test_a_tampered_engine_is_refused(project: Path, name: str) -> None:
     path = _folder(project) / name
@@ -78,6 +108,22 @@ def test_a_tampered_engine_is_refused(project: Path, name: str) -> None:
 def test_an_engine_can_name_no_class_but_its_own() -> None:
     with pytest.raises(ValueError, match="not an engine of this version"):
         CODEC.load(b'{"type": "Popen", "args": ["true"]}', CODEC.dump(1)[1])
+
+
+@pytest.mark.parametrize("kind", ["Neighbours", "SupportVectors", "LightGBMBooster", "XGBoostBooster"])
+def test_an_engine_of_an_earlier_version_is_refused_with_the_advice_to_train_again(kind: str, project: Path) -> None:
+    folder = _folder(project)
+    engine = json.loads((folder / ENGINE_FILE).read_bytes())
+    engine["estimator"] = {"type": kind}
+    content = json.dumps(engine).encode()
+    (folder / ENGINE_FILE).write_bytes(content)
+    manifest = read_manifest(folder)
+    files = {**manifest.files, ENGINE_FILE: FileDigest.of(content)}
+    (folder / MANIFEST).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
+    with pytest.raises(ArtefactError) as refused:
+        load_served_model(folder, "houses", "house id")
+    message = f"{ENGINE_FILE}: cannot be loaded: not an engine of this version, which has no {kind!r} (train again)"
+    assert str(refused.value.faults[0]) == message
 
 
 def test_an_engine_holds_no_pickles(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""Estimators beyond linear models and trees, each proved by the probes; and several compiled forms of one."""
+"""Estimators beyond linear models and trees: each is proved by the probes, or left to its Python object."""
 
 import ctypes
 import sys
@@ -11,24 +11,22 @@ import xgboost
 from sklearn import ensemble, naive_bayes, neighbors, neural_network, preprocessing, svm
 from sklearn.compose import ColumnTransformer
 
+from ml_microservice.artefact.manifest import PYTHON_ENGINE
+from ml_microservice.features.frame_columns import request_columns
 from ml_microservice.inference.engine import narrow as narrow_trees
-from ml_microservice.inference.engine.neighbours import Neighbours
-from ml_microservice.training.compilation.boosters import BOOSTERS
-from ml_microservice.training.compilation.neighbours import NEIGHBOURS
+from ml_microservice.training.compilation import lightgbm_trees
 from tests.training.compilation.conftest import NUMBERS, Compiling, assert_proved
-from tests.training.compilation.test_parity import Positions, common, numbers_only
+from tests.training.compilation.test_parity import common, numbers_only
 
 pytestmark = pytest.mark.slow
+
+
+NEIGHBOURS = "equally distant neighbours"
 
 
 def scaled(*steps: Any) -> ColumnTransformer:
     """Some numbers, filled and scaled."""
     return numbers_only(preprocessing.StandardScaler(), *steps, columns=[*NUMBERS, "gap"])
-
-
-def few_values() -> ColumnTransformer:
-    """Whole numbers, of which many rows have the same."""
-    return ColumnTransformer([("few", "passthrough", ["rooms", "new", "grade"])])
 
 
 @pytest.mark.parametrize(
@@ -47,16 +45,6 @@ def few_values() -> ColumnTransformer:
         (naive_bayes.GaussianNB(), "two"),
         (naive_bayes.GaussianNB(), "three"),
         (naive_bayes.BernoulliNB(), "three"),
-        (svm.SVC(), "two"),
-        (svm.SVC(), "three"),
-        (svm.SVC(kernel="linear"), "three"),
-        (svm.SVC(kernel="poly"), "two"),
-        (svm.SVC(kernel="sigmoid"), "three"),
-        (svm.SVC(probability=True, random_state=0), "two"),
-        (svm.SVC(probability=True, random_state=0), "three"),
-        (svm.NuSVC(nu=0.2), "three"),
-        (svm.SVR(), "value"),
-        (svm.NuSVR(kernel="linear"), "value"),
         (svm.LinearSVR(), "value"),
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value).replace(" ", ""),
@@ -71,52 +59,46 @@ def test_naive_bayes_of_counts_is_proved(kind: Any, compiling: Compiling) -> Non
     assert_proved(compiling(counts, kind(), "three"), below=1e-14)
 
 
-@pytest.mark.parametrize("preprocessor", [common, few_values])
 @pytest.mark.parametrize(
-    ("options", "target"),
+    ("model", "target", "why"),
     [
-        ({}, "two"),
-        ({"weights": "distance"}, "three"),
-        ({"n_neighbors": 1, "p": 1}, "three"),
-        ({"n_neighbors": 12, "weights": "distance", "leaf_size": 4}, "value"),
-        ({}, "value"),
+        (neighbors.KNeighborsClassifier(), "two", NEIGHBOURS),
+        (
+            neighbors.KNeighborsClassifier(weights="distance", algorithm="kd_tree"),
+            "three",
+            "equally distant neighbours",
+        ),
+        (neighbors.KNeighborsRegressor(), "value", NEIGHBOURS),
+        (svm.SVC(), "three", "libsvm"),
+        (svm.SVC(probability=True, random_state=0), "two", "libsvm"),
+        (svm.NuSVC(nu=0.2), "three", "libsvm"),
+        (svm.SVR(), "value", "libsvm"),
+        (svm.NuSVR(), "value", "libsvm"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_neighbours_are_proved(preprocessor: Any, options: Any, target: str, compiling: Compiling) -> None:
-    kind = neighbors.KNeighborsRegressor if target == "value" else neighbors.KNeighborsClassifier
-    model = kind(algorithm="kd_tree", **options)
-    dense = preprocessor().set_params(sparse_threshold=0)
-    assert_proved(compiling(dense, model, target), below=1e-14)
-
-
-@pytest.mark.parametrize("power", [1, 2])
-@pytest.mark.parametrize("leaf_size", [1, 3, 30])
-def test_ties_between_neighbours_are_broken_as_scikit_learn_does(power: int, leaf_size: int) -> None:
-    rng = np.random.default_rng(leaf_size)
-    points = rng.integers(0, 4, size=(300, 3)).astype(float)
-    labels = rng.integers(0, 5, size=300)
-    rows = rng.integers(-1, 9, size=(400, 3)) / 2
-    for weights in ("uniform", "distance"):
-        model = neighbors.KNeighborsClassifier(
-            7, algorithm="kd_tree", p=power, leaf_size=leaf_size, weights=weights
-        ).fit(points, labels)
-        compiled = NEIGHBOURS[type(model)](model).estimator
-        assert isinstance(compiled, Neighbours)
-        answer = compiled(rows)
-        assert (model.classes_[answer.values] == model.predict(rows)).all()
-        np.testing.assert_array_equal(answer.probabilities, model.predict_proba(rows))
-
-
-def test_brute_force_neighbours_are_refused_with_a_remedy(compiling: Compiling) -> None:
-    compiled = compiling(scaled(), neighbors.KNeighborsClassifier(algorithm="brute", n_jobs=1))
+def test_an_estimator_that_depends_on_its_librarys_order_is_served_by_its_python_object(
+    model: Any, target: str, why: str, compiling: Compiling
+) -> None:
+    compiled = compiling(common().set_params(sparse_threshold=0), model, target)
+    record = compiled.compilation.record
+    assert record.serves in ("columns -> model.joblib", PYTHON_ENGINE)
     assert compiled.first.verdict == "refused"
-    assert "set algorithm='kd_tree'" in compiled.first.why
+    assert compiled.first.why.startswith(f"{type(model).__name__} is served by its Python object, in batches: ")
+    assert why in compiled.first.why
+    assert_proved(compiled, record.serves, below=1e-14)
+    rows = request_columns(compiled.split.test, compiled.schema.spec)
+    together = compiled.compilation.predictor.predict(rows)
+    direct = compiled.fitted.model.predict(compiled.fitted.preprocessor.transform(compiled.split.test))
+    if target == "value":
+        np.testing.assert_allclose(np.asarray(together.values, dtype=np.float64), direct, rtol=1e-12)
+    else:
+        assert list(together.values) == direct.tolist()
 
 
 @pytest.mark.parametrize(
     "model",
-    [neural_network.MLPClassifier((4,), max_iter=20), naive_bayes.GaussianNB(), svm.SVC(), naive_bayes.BernoulliNB()],
+    [neural_network.MLPClassifier((4,), max_iter=20), naive_bayes.GaussianNB(), naive_bayes.BernoulliNB()],
     ids=lambda model: type(model).__name__,
 )
 def test_what_the_object_refuses_the_compiled_form_refuses(model: Any, compiling: Compiling) -> None:
@@ -157,40 +139,47 @@ class Categorical:
 
 
 @pytest.mark.parametrize("target", ["two", "three", "value"])
-def test_lightgbm_with_categories_is_proved_in_both_forms(target: str, compiling: Compiling) -> None:
+def test_lightgbm_with_categories_is_proved(target: str, compiling: Compiling) -> None:
     kind = lightgbm.LGBMRegressor if target == "value" else lightgbm.LGBMClassifier
-    compiled = compiling(categories(), Categorical(kind), target)
-    assert_proved(compiled, below=1e-14)
-    assert_proved(compiled, "columns -> lightgbm", below=0)
+    assert_proved(compiling(categories(), Categorical(kind), target), below=1e-14)
 
 
-@pytest.mark.parametrize("target", ["two", "three", "value"])
-def test_xgboost_is_proved_in_both_forms(target: str, compiling: Compiling) -> None:
-    model = xgboost.XGBRegressor(n_estimators=15, n_jobs=1) if target == "value" else Positions()
-    compiled = compiling(common().set_params(sparse_threshold=0), model, target)
-    assert_proved(compiled, below=0)
-    assert_proved(compiled, "columns -> xgboost", below=0)
-
-
-def test_xgboost_with_categories_is_answered_by_its_own_library(compiling: Compiling) -> None:
+def categories_of_xgboost() -> ColumnTransformer:
+    """A category as a number, NaN where it is unknown, beside a number."""
     codes = preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
-    words = ColumnTransformer([("town", codes, ["town"]), ("size", "passthrough", ["size"])])
-    model = xgboost.XGBRegressor(n_estimators=9, n_jobs=1, enable_categorical=True, feature_types=["c", "q"])
-    compiled = compiling(words, model, "value")
-    assert "splits by categories" in compiled.first.why
-    assert compiled.candidate("columns -> xgboost").verdict == "serves", compiled.candidate("columns -> xgboost").why
+    return ColumnTransformer([("town", codes, ["town"]), ("size", "passthrough", ["size"])])
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}, {"linear_tree": True}],
-    ids=["random forest", "linear trees"],
+    ("preprocessor", "model", "why"),
+    [
+        (
+            categories_of_xgboost(),
+            xgboost.XGBRegressor(n_estimators=9, n_jobs=1, enable_categorical=True, feature_types=["c", "q"]),
+            "splits by categories",
+        ),
+        (
+            scaled(),
+            lightgbm.LGBMRegressor(
+                n_estimators=15, n_jobs=1, verbose=-1, boosting_type="rf", bagging_freq=1, bagging_fraction=0.5
+            ),
+            "averages its trees",
+        ),
+        (scaled(), lightgbm.LGBMRegressor(n_estimators=15, n_jobs=1, verbose=-1, linear_tree=True), "linear trees"),
+    ],
+    ids=["categories of XGBoost", "random forest of LightGBM", "linear trees of LightGBM"],
 )
-def test_lightgbm_that_onnx_cannot_say_is_answered_by_its_own_library(options: Any, compiling: Compiling) -> None:
-    model = lightgbm.LGBMRegressor(n_estimators=15, n_jobs=1, verbose=-1, **options)
-    compiled = compiling(scaled(), model, "value")
+def test_a_booster_that_onnx_cannot_express_is_served_by_its_python_object(
+    preprocessor: Any, model: Any, why: str, compiling: Compiling
+) -> None:
+    compiled = compiling(preprocessor, model, "value")
     assert compiled.first.verdict == "refused"
-    assert compiled.candidate("columns -> lightgbm").verdict == "serves"
+    assert why in compiled.first.why
+    assert compiled.compilation.record.serves in ("columns -> model.joblib", PYTHON_ENGINE)
+    rows = request_columns(compiled.split.test, compiled.schema.spec)
+    direct = model.predict(compiled.fitted.preprocessor.transform(compiled.split.test))
+    found = np.asarray(compiled.compilation.predictor.predict(rows).values, dtype=np.float64)
+    np.testing.assert_allclose(found, direct, rtol=1e-12)
 
 
 def test_lightgbm_goes_by_infinite_thresholds() -> None:
@@ -201,7 +190,7 @@ def test_lightgbm_goes_by_infinite_thresholds() -> None:
     model = lightgbm.LGBMRegressor(n_estimators=20, n_jobs=1, verbose=-1, min_child_samples=5)
     model.fit(rows, np.isnan(rows[:, 0]) * 5.0 + rows[:, 1])
     assert "threshold=inf" in model.booster_.model_to_string()
-    compiled = BOOSTERS["lightgbm.sklearn.LGBMRegressor"]["onnx"](model)
+    compiled = lightgbm_trees.compiled(model)
     answer = compiled.estimator.bound(compiled.files)
     np.testing.assert_allclose(answer(rows).values, model.predict(rows), rtol=1e-14)
 

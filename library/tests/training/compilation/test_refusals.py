@@ -16,7 +16,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from ml_microservice.artefact.manifest import PYTHON_ENGINE
 from ml_microservice.features.layout import FrameLayout
 from ml_microservice.training.compilation import estimators
-from ml_microservice.training.compilation.estimators import CompiledEstimator
+from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator
+from ml_microservice.training.compilation.estimators import Form
 from ml_microservice.training.compilation.preprocessing import compile_preprocessing
 from ml_microservice.training.compilation.refusal import Refusal
 from tests.training.compilation.conftest import GAPS, Compiling, fit_with
@@ -107,16 +108,18 @@ def test_the_users_own_preprocessing_feeds_a_compiled_forest(compiling: Compilin
 
 
 def _wrong(change: Any) -> Any:
-    right = estimators.forms
+    right = estimators.form_of
 
-    def forms(model: Any) -> dict[str, Any]:
+    def form_of(model: Any) -> Form:
+        form = right(model)
+
         def compiler(model: Any) -> CompiledEstimator:
-            made = right(model)["numpy"](model)
+            made = form.compile(model)
             return replace(made, estimator=change(made.estimator))
 
-        return {"numpy": compiler}
+        return replace(form, compile=compiler)
 
-    return forms
+    return form_of
 
 
 @pytest.mark.parametrize("off", [1e-6, 1e-3, 1.0])
@@ -124,7 +127,7 @@ def test_a_compiled_form_that_is_wrong_is_not_served(
     off: float, compiling: Compiling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "ml_microservice.training.compilation.candidates.forms",
+        "ml_microservice.training.compilation.plans.form_of",
         _wrong(lambda linear: replace(linear, intercept=linear.intercept + off)),
     )
     compiled = compiling(_over(StandardScaler()), LogisticRegression())

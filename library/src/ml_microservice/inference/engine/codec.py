@@ -30,7 +30,7 @@ class Codec:
         """The inverse of `dump`.
 
         Raises:
-            ValueError: the files are no engine of this version.
+            ValueError: the files were not written by this codec, or hold a type that it does not know.
         """
         try:
             with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
@@ -65,6 +65,8 @@ class Codec:
             case {"table": pairs}:
                 return {key: self._decoded(item, arrays) for key, item in pairs}
             case {"type": kind, **parts}:
+                if kind not in self._kinds:
+                    raise ValueError(f"not an engine of this version, which has no {kind!r}")
                 return self._kinds[kind](**{str(name): self._decoded(part, arrays) for name, part in parts.items()})
             case _:
                 return value

@@ -16,8 +16,8 @@ from ml_microservice.inference.engine.estimator import Estimator
 from ml_microservice.inference.engine.estimators import ESTIMATORS
 from ml_microservice.inference.engine.heads import Answer
 from ml_microservice.inference.engine.program import PROGRAM, Program
-from ml_microservice.inference.outputs import class_indices, numbers, probability_matrix
-from ml_microservice.inference.predictor import Predictions
+from ml_microservice.inference.outputs import numbers, probability_matrix
+from ml_microservice.inference.predictor import Predictions, PythonPredictor
 
 ENGINE_FILE, ARRAYS_FILE = "engine.json", "engine.npz"
 
@@ -52,22 +52,24 @@ class CompiledPredictor:
 
     @classmethod
     def of(
-        cls, engine: Engine, schema: ModelSchema, files: Mapping[str, bytes], python: Callable[[], "PythonStages"]
+        cls, engine: Engine, schema: ModelSchema, files: Mapping[str, bytes], python: Callable[[], PythonPredictor]
     ) -> "CompiledPredictor":
-        """The predictor of an engine; `python` gives the user's objects, and is called only if a stage needs them.
+        """The predictor of an engine; `python` loads the user's objects and is called only if a stage needs them.
 
         Raises:
             ImportError: a library that the engine needs is not installed.
         """
-        stages = python() if engine.program is None or engine.estimator is None else None
-        answer: Answering = stages.answer if stages and not engine.estimator else _bound(engine.estimator, files)
-        transform: Transform = engine.program or _transform_of(stages, to_matrix=engine.estimator is not None)
         order = engine.order.tolist() if engine.order is not None else []
-        return cls(transform, answer, schema.classes, order)
+        if engine.program is not None and engine.estimator is not None:
+            return cls(engine.program, engine.estimator.bound(files), schema.classes, order)
+        objects = python()
+        if engine.estimator is None:
+            return cls(engine.program or objects.transform, answering(objects), schema.classes, order)
+        return cls(_to_matrix(objects), engine.estimator.bound(files), schema.classes, order)
 
     @classmethod
     def load(
-        cls, files: Mapping[str, bytes], schema: ModelSchema, python: Callable[[], "PythonStages"]
+        cls, files: Mapping[str, bytes], schema: ModelSchema, python: Callable[[], PythonPredictor]
     ) -> "CompiledPredictor":
         """The predictor of a stored engine.
 
@@ -78,11 +80,13 @@ class CompiledPredictor:
         try:
             engine = CODEC.load(files[ENGINE_FILE], files[ARRAYS_FILE])
             if not isinstance(engine, Engine):
-                raise ValueError("not an engine")
+                raise ValueError(f"not an engine but {type(engine).__name__}")
             return cls.of(engine, schema, files, python)
-        except (KeyError, ValueError, RuntimeError) as error:
-            message = f"cannot be loaded: {type(error).__name__}: {error}"
-            raise ArtefactError(Fault(message, file=ENGINE_FILE, advice="train again")) from error
+        except KeyError as missing:
+            message = f"cannot be loaded: there is no file {missing}"
+        except (ValueError, RuntimeError) as error:
+            message = f"cannot be loaded: {error}"
+        raise ArtefactError(Fault(message, file=ENGINE_FILE, advice="train again"))
 
     def predict(self, columns: Columns) -> Predictions:
         """See `Predictor.predict`.
@@ -112,45 +116,14 @@ class CompiledPredictor:
         return Answer(self._order[answer.values], probabilities)
 
 
-class PythonStages:
-    """The user's Preprocessor and model as stages of an engine."""
-
-    def __init__(self, preprocessor: Any, model: Any, schema: ModelSchema) -> None:
-        from ml_microservice.features.layout import FrameLayout
-
-        self._layout = FrameLayout.from_json(schema.layout)
-        self._preprocessor, self._model = preprocessor, model
-        self._schema = schema
-
-    def transform(self, columns: Columns) -> Any:
-        """What the user's Preprocessor returns."""
-        return self._preprocessor.transform(self._layout.from_columns(columns))
-
-    def answer(self, transformed: Any) -> Answer:
-        """What the user's model answers, in the form of an engine's, classes in the order of the schema.
-
-        Raises:
-            HookError: the model returned something that is no answer.
-        """
-        model, classes = self._model, self._schema.classes
-        predicted = model.predict(transformed)
-        if not classes:
-            return Answer(numbers(predicted, transformed.shape[0]), None)
-        indices = class_indices(predicted, model, classes, self._schema.label_form)
-        if not hasattr(model, "predict_proba"):
-            return Answer(indices, None)
-        return Answer(indices, probability_matrix(model.predict_proba(transformed), len(indices), len(classes)))
+def answering(python: PythonPredictor) -> Answering:
+    """The user's model as the last stage of an engine; its classes are in the order of the schema's."""
+    return lambda transformed: Answer(*python.estimate(transformed))
 
 
-def _bound(estimator: Estimator | None, files: Mapping[str, bytes]) -> Answering:
-    assert estimator is not None
-    return estimator.bound(files)
-
-
-def _transform_of(stages: PythonStages | None, *, to_matrix: bool) -> Transform:
-    assert stages is not None
-    python = stages
-    return (lambda columns: dense(python.transform(columns))) if to_matrix else python.transform
+def _to_matrix(python: PythonPredictor) -> Transform:
+    """The user's Preprocessor as the first stage of an engine whose estimator is compiled."""
+    return lambda columns: dense(python.transform(columns))
 
 
 def dense(matrix: Any) -> Matrix:

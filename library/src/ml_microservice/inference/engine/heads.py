@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ml_microservice.inference.engine.checks import Matrix
 
-Kind = Literal["value", "exp", "sigmoid", "sigmoid_value", "softmax", "ovr", "joint", "margin", "probabilities"]
+Kind = Literal["value", "exp", "sigmoid", "softmax", "ovr", "joint", "margin", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Head:
     """How scores of shape (rows, m) are read."""
 
     kind: Kind
-    """`value`, `exp` and `sigmoid_value` are regressions; `margin` is a classifier without probabilities; the scores of
-    `joint` are logarithms of what is proportional to the probabilities."""
+    """`value` and `exp` are regressions. `margin` is a classifier without probabilities. The scores of `joint` are the
+    logarithms of joint likelihoods."""
     zero_is_positive: bool = False
     """Whether a score of exactly 0 stands for the second of two classes."""
     by_probability: bool = False
@@ -42,8 +42,6 @@ class Head:
                 return Answer(scores[:, 0], None)
             case "exp":
                 return Answer(np.exp(scores[:, 0]), None)
-            case "sigmoid_value":
-                return Answer(sigmoid(scores[:, 0]), None)
             case "probabilities":
                 return Answer(scores.argmax(axis=1), scores)
             case "margin":

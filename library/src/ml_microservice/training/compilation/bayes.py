@@ -8,7 +8,7 @@ from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, Multinomi
 from ml_microservice.inference.engine.bayes import JOINT, GaussianBayes, Thresholded
 from ml_microservice.inference.engine.checks import Matrix
 from ml_microservice.inference.engine.linear import Linear
-from ml_microservice.training.compilation.estimators import CompiledEstimator, Compiler
+from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator, Compiler
 
 
 def _gaussian(model: Any) -> CompiledEstimator:

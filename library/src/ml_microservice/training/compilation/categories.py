@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_microservice.inference.engine.staged import Staged
 from ml_microservice.inference.engine.steps import Apply, Encode, Fork, Step, Take
-from ml_microservice.training.compilation.estimators import CompiledEstimator
+from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator
 
 HALF = 0.5
 """Threshold of the columns that are made: 0 goes left, 1 goes right."""

@@ -15,7 +15,7 @@ from ml_microservice.inference.engine.checks import Matrix
 from ml_microservice.inference.engine.program import NOWHERE, REFUSED, Codes, OneHot
 from ml_microservice.inference.engine.steps import Bins, Encode
 from ml_microservice.training.compilation.refusal import Refusal
-from ml_microservice.training.compilation.values import Computed, RawColumn, Unfilled, Value
+from ml_microservice.training.compilation.values import Computed, RawColumn, Unfilled, Value, lowered
 
 LARGEST_EXACT = 2**53
 """Whole numbers beyond it are not told apart in float64."""
@@ -53,8 +53,6 @@ def _ordinal(encoder: OrdinalEncoder, value: Value, name: str) -> Value:
 
 
 def _bins(bins: KBinsDiscretizer, value: Value, name: str) -> Value:
-    from ml_microservice.training.compilation.values import lowered
-
     matrix = lowered(value, name)
     if matrix.sparse:
         raise Refusal(f"{name} gets a sparse matrix")

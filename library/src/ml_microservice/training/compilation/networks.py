@@ -7,7 +7,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ml_microservice.inference.engine.heads import Head
 from ml_microservice.inference.engine.network import Network
-from ml_microservice.training.compilation.estimators import CompiledEstimator, Compiler
+from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator, Compiler
 from ml_microservice.training.compilation.refusal import Refusal
 
 HEADS = {

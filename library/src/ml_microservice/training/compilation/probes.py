@@ -94,6 +94,12 @@ def batches(columns: Columns, sizes: tuple[int, ...] = (1, 7, 64, 1000)) -> Iter
             yield start, {name: values[start : start + size] for name, values in columns.items()}
 
 
+def first_rows(columns: Columns, rows: int) -> dict[str, Any]:
+    """The first rows, repeated if there are too few."""
+    count = len(next(iter(columns.values())))
+    return {name: [values[at % count] for at in range(rows)] for name, values in columns.items()}
+
+
 def _may_lack(feature: Feature, layout: FrameLayout) -> bool:
     return feature.optional or layout.dtypes[feature.name] == "float64"
 

@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from ml_microservice.inference.engine.steps import Apply, Arithmetic, Clip, Missing, Polynomial, Step, Take
+from ml_microservice.inference.engine.steps import Apply, Arithmetic, Clip, Fill, Missing, Polynomial, Step, Take
 from ml_microservice.training.compilation.refusal import Refusal
 from ml_microservice.training.compilation.values import Computed, Raw, Value, forked, lowered, side_by_side
 
@@ -107,8 +107,6 @@ def _imputer(imputer: SimpleImputer, value: Value, name: str) -> Value:
 
 
 def _fill(values: list[Any]) -> Step:
-    from ml_microservice.inference.engine.steps import Fill
-
     return Fill(np.array(values, dtype=np.float64))
 
 

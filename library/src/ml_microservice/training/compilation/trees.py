@@ -13,7 +13,7 @@ from ml_microservice.inference.engine.heads import Head
 from ml_microservice.inference.engine.steps import Check, Take
 from ml_microservice.inference.engine.trees import ONNX_FILE, Trees
 from ml_microservice.training.compilation.categories import HALF, CategorySplits
-from ml_microservice.training.compilation.estimators import CompiledEstimator, Compiler
+from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator, Compiler
 from ml_microservice.training.compilation.forest import Tree, graph, thresholds
 from ml_microservice.training.compilation.refusal import Refusal
 

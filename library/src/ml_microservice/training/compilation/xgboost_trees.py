@@ -8,7 +8,7 @@ import numpy as np
 
 from ml_microservice.inference.engine.narrow import NarrowTrees
 from ml_microservice.inference.engine.trees import ONNX_FILE
-from ml_microservice.training.compilation.estimators import CompiledEstimator
+from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator
 from ml_microservice.training.compilation.forest import LESS, Tree, graph, thresholds
 from ml_microservice.training.compilation.refusal import Refusal
 
