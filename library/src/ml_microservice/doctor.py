@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import model_store
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.features.loading import load_features
@@ -64,7 +64,7 @@ def _hooks(settings: Settings) -> str:
 
 
 def _model(settings: DeliverySettings) -> str:
-    store = ArtefactStore(settings.model_directory)
+    store = model_store(settings)
     served = load_served_model(store.path(settings.artefacts.version), settings.name, settings.id_name)
     name = served.manifest.version
     image = settings.image_name(name, git_commit(settings.root))

@@ -14,7 +14,7 @@ import uvicorn
 
 from ml_microservice.api.grpc.port import require_free_port
 from ml_microservice.artefact.reading import read_manifest
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.logs import configure_logging
 from ml_microservice.processes.metrics import shared_metrics
@@ -75,7 +75,7 @@ def listener(settings: Settings) -> socket.socket:
     Raises:
         ServiceError: there is no model to serve, or the port is taken.
     """
-    read_manifest(ArtefactStore(settings.model_directory).path(settings.artefacts.version))
+    read_manifest(version_folder(settings))
     host, port = settings.api.host, settings.api.port
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

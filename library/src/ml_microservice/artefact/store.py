@@ -19,7 +19,7 @@ VERSION = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 def model_store(settings: Settings) -> "ArtefactStore":
     """The model versions of a project."""
-    return ArtefactStore(settings.root / settings.artefacts.directory)
+    return ArtefactStore(settings.model_directory)
 
 
 def version_folder(settings: Settings, version: str | None = None) -> Path:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.records.period import period
 
 
 def age(text: str) -> timedelta:
@@ -11,7 +12,6 @@ def age(text: str) -> timedelta:
     Raises:
         ServiceError: it is none.
     """
-    from ml_microservice.records.period import period
 
     try:
         return period(text)

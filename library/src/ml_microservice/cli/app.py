@@ -1,4 +1,4 @@
-"""The command `service` and its groups, to which the other modules of this room add their commands."""
+"""The command `ml-service` and its groups, to which the other modules of this room add their commands."""
 
 import sys
 

@@ -7,11 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
+import orjson
 import typer
 
 from ml_microservice.cli.app import dead_app, jobs_app
 from ml_microservice.errors import BrokerError, Fault, ServiceError
 from ml_microservice.jobs.job import ChunkRef, Job
+from ml_microservice.settings import load_settings
 
 if TYPE_CHECKING:
     from ml_microservice.jobs.store import JobStore
@@ -43,7 +45,6 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     from ml_microservice.jobs.store import open_job_store
-    from ml_microservice.settings import load_settings
 
     with closing(open_job_store(load_settings())) as store:
         _print_jobs(store.jobs(state.value if state else None, None, count), as_json)
@@ -53,7 +54,6 @@ def list_jobs(
 def show(job_id: JobId) -> None:
     """Print a job as the database has it."""
     from ml_microservice.jobs.store import open_job_store
-    from ml_microservice.settings import load_settings
 
     wanted = _id(job_id)
     with closing(open_job_store(load_settings())) as store:
@@ -67,7 +67,6 @@ def show(job_id: JobId) -> None:
 def cancel(job_id: JobId) -> None:
     """Cancel a job: what has not begun will not, and what runs is stopped."""
     from ml_microservice.jobs.store import open_job_store
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
 
     wanted = _id(job_id)
@@ -88,7 +87,6 @@ def top(
     """Watch the queue: jobs by state, what waits and for how long, what the workers are at, and how fast they are."""
     from ml_microservice.cli.jobs_view import show_once, watch
     from ml_microservice.jobs.store import open_job_store
-    from ml_microservice.settings import load_settings
 
     settings = load_settings()
     with closing(open_job_store(settings)) as store:
@@ -112,7 +110,6 @@ def retry(job_id: MaybeJobId = None, every: All = False) -> None:
     """Have what is unfinished of failed jobs run again, with all attempts."""
     from ml_microservice.jobs.queue import JobQueue
     from ml_microservice.jobs.store import open_job_store
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import err, out
 
     settings = load_settings()
@@ -144,7 +141,6 @@ def drop(job_id: MaybeJobId = None, every: All = False) -> None:
     from ml_microservice.jobs.queue import JobQueue
     from ml_microservice.jobs.storage import JobStorage
     from ml_microservice.jobs.store import open_job_store
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
 
     settings = load_settings()
@@ -191,7 +187,6 @@ def _print_jobs(jobs: list[Job], as_json: bool) -> None:
 
 
 def _print_json(told: Job | list[Job]) -> None:
-    import orjson
 
     sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
 

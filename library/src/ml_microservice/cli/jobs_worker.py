@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from ml_microservice.cli.app import app
+from ml_microservice.logs import configure_logging
+from ml_microservice.settings import ENV_PREFIX, load_settings
 
 
 @app.command()
@@ -16,7 +18,6 @@ def worker(
 ) -> None:
     """Run the jobs that were sent to the service; options win over `config.yaml`."""
     from ml_microservice.jobs.worker import run_worker
-    from ml_microservice.settings import ENV_PREFIX, load_settings
 
     if concurrency is not None:
         os.environ[f"{ENV_PREFIX}JOBS__CONCURRENCY"] = str(concurrency)
@@ -27,8 +28,6 @@ def worker(
 def sweep() -> None:
     """Send messages of jobs that were lost, and clear away what is old, until stdin ends; a worker's companion."""
     from ml_microservice.jobs.sweeper import sweep_beside
-    from ml_microservice.logs import configure_logging
-    from ml_microservice.settings import load_settings
 
     settings = load_settings()
     configure_logging(settings.logging)

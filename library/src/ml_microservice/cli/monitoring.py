@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.cli.ages import age
 from ml_microservice.cli.app import app
 from ml_microservice.errors import Fault, ServiceError
@@ -81,9 +83,6 @@ def feedback(
     """Tell what became known of a prediction; as `POST /feedback`, also where no service runs."""
     import asyncio
 
-    import orjson
-
-    from ml_microservice.artefact.store import ArtefactStore
     from ml_microservice.inference.core import Core
     from ml_microservice.inference.problems import Problem
     from ml_microservice.inference.served_model import load_served_model
@@ -94,7 +93,7 @@ def feedback(
     from ml_microservice.terminal import out
 
     settings = load_settings()
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    folder = version_folder(settings)
     served = load_served_model(folder, settings.name, settings.id_name)
     journal = Journal(settings.records_directory, settings.name, settings.records)
     recorder = Recorder(journal, settings.records) if settings.records.sinks else None

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
+import orjson
 import typer
 
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.cli.ages import age
 from ml_microservice.cli.app import records_app
 from ml_microservice.errors import Fault, ServiceError, did_you_mean, listed
+from ml_microservice.logs import configure_logging
+from ml_microservice.settings import CONFIG_FILE, Settings, load_settings
 
 if TYPE_CHECKING:
     from ml_microservice.records.record import Record
-    from ml_microservice.settings import Settings
 
 TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z"]
 
@@ -29,9 +32,7 @@ def ship(
     child: Annotated[bool, typer.Option("--child", hidden=True, help="Ends with the process that started it.")] = False,
 ) -> None:
     """Ship records to the sinks of `config.yaml` until SIGTERM; others that ship the same folder wait for this one."""
-    from ml_microservice.logs import configure_logging
     from ml_microservice.records.shipping import ship_once, ship_until_told
-    from ml_microservice.settings import load_settings
 
     settings = load_settings()
     configure_logging(settings.logging)
@@ -46,11 +47,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how far each sink is, and what is set aside."""
-    import orjson
 
     from ml_microservice.cli.records_view import show_status
     from ml_microservice.records.status import StatusReader
-    from ml_microservice.settings import load_settings
 
     settings = load_settings()
     reader = StatusReader(settings.records_directory, settings.name, settings.records.sinks, is_exact=True)
@@ -66,10 +65,8 @@ def show(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 1,
 ) -> None:
     """Print predictions as the database has them, newest first, each with the feedback that was received last."""
-    import orjson
 
     from ml_microservice.records.database.store import open_store
-    from ml_microservice.settings import load_settings
 
     if prediction_id is not None:
         try:
@@ -102,7 +99,6 @@ def replay(
     """Send records once more; a record that comes twice is harmless."""
     from ml_microservice.records.replay import replay_dead_letters, replay_records
     from ml_microservice.records.sinks.chosen import SINKS, open_sink
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import err
 
     settings = load_settings()
@@ -129,7 +125,6 @@ def migrate() -> None:
     from ml_microservice.database.engine import open_engine, reported
     from ml_microservice.database.migrating import migrate as run
     from ml_microservice.database.migrating import newest
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
 
     engine = open_engine(load_settings())
@@ -147,7 +142,6 @@ def prune(
 ) -> None:
     """Delete old predictions and their feedback from the database."""
     from ml_microservice.records.database.retention import prune_expired, prune_older
-    from ml_microservice.settings import CONFIG_FILE, load_settings
     from ml_microservice.terminal import out
 
     settings = load_settings()
@@ -171,16 +165,14 @@ def export(
     from rich.markup import escape
 
     from ml_microservice.artefact.reading import read_artefact
-    from ml_microservice.artefact.store import ArtefactStore
     from ml_microservice.monitoring.exporting import Selection, export_records
     from ml_microservice.monitoring.labelled import export_labelled
     from ml_microservice.records.database.store import open_store
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
 
     settings = load_settings()
     # Features and target are those of the model that is served.
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version)
+    folder = version_folder(settings)
     schema = read_artefact(folder, settings.name).schema
     until = datetime.now(UTC)
     since = datetime(1970, 1, 1, tzinfo=UTC) if window is None else until - age(window)

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import orjson
 import typer
 
 from ml_microservice.cli.app import app
 from ml_microservice.errors import Fault, ServiceError
-from ml_microservice.settings import Settings
+from ml_microservice.settings import Settings, load_settings
 
 
 @app.command()
@@ -21,9 +22,6 @@ def smoke(
 
     The API key is the first of `SERVICE__API__KEYS`, where there is one.
     """
-    import orjson
-
-    from ml_microservice.settings import load_settings
 
     settings, address = load_settings(), url.rstrip("/")
     document = _asked(f"{address}/openapi.json", None, settings, timeout)
@@ -38,7 +36,6 @@ def _asked(url: str, body: bytes | None, settings: Settings, timeout: float) -> 
     Raises:
         ServiceError: it does not.
     """
-    import orjson
 
     if not url.startswith(("http://", "https://")):
         raise ServiceError(Fault(f"{url} is no address", advice="such as http://127.0.0.1:8000"))

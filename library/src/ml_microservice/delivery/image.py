@@ -21,7 +21,7 @@ from typing import Any
 
 from ml_microservice.artefact.manifest import Manifest
 from ml_microservice.artefact.reading import read_artefact, read_manifest
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.delivery.built import read_built, write_built
 from ml_microservice.delivery.container import container, report_of
 from ml_microservice.delivery.golden import golden_faults
@@ -109,7 +109,7 @@ def check(settings: DeliverySettings, built: dict[str, Any]) -> None:
     """
     image, found = built["image"], _inspect(built["id"])
     size = found["Size"] / MEGABYTE
-    folder = ArtefactStore(settings.model_directory).path(built["model_version"])
+    folder = version_folder(settings, built["model_version"])
     artefact = read_artefact(folder, settings.name)
     requests = [example_row(artefact.schema.spec), *(row.request for row in artefact.golden)]
     with container(built["id"]) as name:
@@ -143,7 +143,7 @@ def check(settings: DeliverySettings, built: dict[str, Any]) -> None:
 
 
 def _manifest(settings: DeliverySettings) -> Manifest:
-    return read_manifest(ArtefactStore(settings.model_directory).path(settings.artefacts.version))
+    return read_manifest(version_folder(settings))
 
 
 def _require_the_libraries_of_training(manifest: Manifest, lock: Lock) -> None:

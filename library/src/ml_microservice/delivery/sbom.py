@@ -11,7 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from ml_microservice.artefact.manifest import FileDigest
-from ml_microservice.artefact.store import MANIFEST, ArtefactStore
+from ml_microservice.artefact.store import MANIFEST, version_folder
 from ml_microservice.delivery.built import read_built, write_json
 from ml_microservice.delivery.lock import read_lock
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
@@ -76,7 +76,7 @@ def _licence(name: str) -> str | None:
 
 
 def _model(settings: DeliverySettings, version: str) -> dict[str, Any]:
-    manifest = ArtefactStore(settings.model_directory).path(version) / MANIFEST
+    manifest = version_folder(settings, version) / MANIFEST
     return {
         "type": "machine-learning-model",
         "bom-ref": f"model:{settings.name}@{version}",

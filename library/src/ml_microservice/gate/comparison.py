@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ml_microservice.artefact.store import POINTER, ArtefactStore
+from ml_microservice.artefact.store import POINTER, version_folder
 from ml_microservice.errors import Fault, GateError
 from ml_microservice.evaluation import HEADLINE, METRICS
 from ml_microservice.gate.champion import identity, judged_champion
@@ -47,7 +47,7 @@ def evaluate(
     if champion is not None and not champion.is_file():
         raise GateError(Fault("there is no such file", str(champion), advice="'ml-service model export' makes one"))
     on_stage("Load the model and the data")
-    folder = ArtefactStore(settings.model_directory).path(POINTER)
+    folder = version_folder(settings, POINTER)
     hooks = hooks or load_hooks(settings.root, None)
     candidate = load_served_model(folder, settings.name, settings.id_name)
     manifest, schema = candidate.manifest, candidate.schema

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import model_store
 from ml_microservice.errors import ConfigError, Fault, GateError, did_you_mean, listed
 from ml_microservice.gate.documents import (
     EVALUATION,
@@ -30,7 +30,7 @@ def gate(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime
     """
     (settings.root / VERDICT).unlink(missing_ok=True)
     comparison = read_document(Comparison, settings.root / EVALUATION, advice="run 'make evaluate'")
-    current = ArtefactStore(settings.model_directory).current()
+    current = model_store(settings).current()
     if comparison.candidate.model.version != current:
         message = f"is of {comparison.candidate.model.version}, but the current model is {current}"
         raise GateError(Fault(message, str(EVALUATION), advice="run 'make evaluate'"))

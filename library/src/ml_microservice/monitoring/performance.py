@@ -12,7 +12,7 @@ import numpy as np
 
 from ml_microservice.artefact.manifest import Manifest
 from ml_microservice.artefact.reading import read_manifest
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import ArtefactStore, model_store
 from ml_microservice.errors import ArtefactError
 from ml_microservice.evaluation import (
     Floats,
@@ -52,7 +52,7 @@ def measure(settings: Settings, since: datetime, until: datetime, model_version:
         judged = store.judged(since, until, model_version, MOST_JUDGED)
     judged.sort(key=lambda one: one.model_version)
     by_version = {version: list(rows) for version, rows in groupby(judged, key=lambda one: one.model_version)}
-    artefacts = ArtefactStore(settings.model_directory)
+    artefacts = model_store(settings)
     return Performance(
         since=since.isoformat(timespec="milliseconds"),
         until=until.isoformat(timespec="milliseconds"),

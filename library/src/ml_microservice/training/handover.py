@@ -5,7 +5,7 @@ from pathlib import Path
 from ml_microservice.artefact.archive import read_archive, write_archive
 from ml_microservice.artefact.manifest import Manifest
 from ml_microservice.artefact.reading import read_artefact
-from ml_microservice.artefact.store import MANIFEST, POINTER, ArtefactStore
+from ml_microservice.artefact.store import MANIFEST, POINTER, model_store, version_folder
 from ml_microservice.errors import ArtefactError, Fault
 from ml_microservice.monitoring.exporting import appearing
 from ml_microservice.settings import Settings
@@ -21,7 +21,7 @@ def export_model(settings: Settings, target: Path, report: Path | None = None) -
         ArtefactError: nothing was trained yet, or the version is damaged or another project's.
         InputFileError: a file cannot be written.
     """
-    folder = ArtefactStore(settings.model_directory).path(POINTER)
+    folder = version_folder(settings, POINTER)
     artefact = read_artefact(folder, settings.name)
     with appearing(target) as file:
         write_archive(folder, file)
@@ -40,7 +40,7 @@ def import_model(settings: Settings, file: Path) -> Manifest:
     manifest, contents = read_archive(file, settings.name)
     if manifest.origin.code_sha256 != code_digest(settings.features_file.parent):
         raise ArtefactError(_other_hooks(manifest, file))
-    store = ArtefactStore(settings.model_directory)
+    store = model_store(settings)
     if manifest.version not in store.versions():
         store.write(manifest.version, contents)
     elif (store.path(manifest.version) / MANIFEST).read_bytes() != contents[MANIFEST]:

@@ -15,7 +15,7 @@ from ml_microservice.artefact.manifest import FileDigest, Manifest
 from ml_microservice.artefact.reading import MODEL, PREPROCESSOR, GoldenRow
 from ml_microservice.artefact.reference import REFERENCE
 from ml_microservice.artefact.schema import ModelSchema, dump_json
-from ml_microservice.artefact.store import ArtefactStore, version_name
+from ml_microservice.artefact.store import model_store, version_name
 from ml_microservice.artefact.writing import artefact_files, pickled, write_artefact
 from ml_microservice.errors import Fault, FrameError
 from ml_microservice.evaluation import (
@@ -137,7 +137,7 @@ def train(
     replay(ServedModel(manifest, schema, compilation.predictor, None), golden)
     seconds = (clock() - run.started).total_seconds()
     report = render_report(_report_context(manifest, settings, data, judged, importance, len(golden), seconds))
-    store = ArtefactStore(settings.model_directory)
+    store = model_store(settings)
     objects |= compilation.files
     reference = make_reference(data.spec, data.frame, judged.predictions, settings.training.seed)
     documents = {REFERENCE: reference.to_bytes(), **_documents(settings, judged.evaluation, report)}
@@ -213,7 +213,7 @@ def _manifest(
         metrics=judged.evaluation.metrics,
         baseline=judged.evaluation.baseline,
         origin=made,
-        reproduction=reproduction(ArtefactStore(settings.model_directory), made, digests),
+        reproduction=reproduction(model_store(settings), made, digests),
         files={},
     )
 

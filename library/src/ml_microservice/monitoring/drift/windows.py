@@ -7,7 +7,7 @@ import orjson
 
 from ml_microservice.artefact.reading import read_artefact
 from ml_microservice.artefact.reference import Reference, read_reference
-from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import ConfigError, Fault, did_you_mean
 from ml_microservice.monitoring.drift.comparing import Window, compare
 from ml_microservice.monitoring.drift.result import DriftReport
@@ -36,7 +36,7 @@ def drift_of(
     """
     until = until or datetime.now(UTC)
     since = since or until - timedelta(hours=settings.monitoring.window_hours)
-    folder = ArtefactStore(settings.model_directory).path(model_version or settings.artefacts.version)
+    folder = version_folder(settings, model_version)
     artefact = read_artefact(folder, settings.name)
     version = artefact.manifest.version
     reference = read_reference(artefact.files, version)

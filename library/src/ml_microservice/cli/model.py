@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from ml_microservice.artefact.store import version_folder
 from ml_microservice.cli.app import app, features_app, model_app
-from ml_microservice.errors import Fault
+from ml_microservice.errors import ConfigError, Fault, FrameError
+from ml_microservice.settings import load_settings
 
 
 @app.command()
@@ -18,7 +20,6 @@ def train(
     ] = None,
 ) -> None:
     """Train a model by the hooks in `src/model`, evaluate it, and make it the current version."""
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out, stages
     from ml_microservice.training.pipeline import STAGES
     from ml_microservice.training.pipeline import train as run
@@ -68,16 +69,14 @@ def predict(
 
     The same command takes up a run that was killed.
     """
-    from ml_microservice.artefact.store import ArtefactStore
     from ml_microservice.cli.model_view import row_progress
     from ml_microservice.inference.files.engines import Engine
     from ml_microservice.inference.files.run import predict_files
     from ml_microservice.inference.files.work import ModelPlace
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
 
     settings = load_settings()
-    folder = ArtefactStore(settings.model_directory).path(settings.artefacts.version).resolve()
+    folder = version_folder(settings).resolve()
     model = ModelPlace(folder, settings.name, settings.id_name)
     with row_progress() as on_progress:
         result = predict_files(
@@ -117,10 +116,8 @@ def infer(
     """Complete `features.yaml` from the training frame: types, examples, and the ranges that were seen."""
     import pandas as pd
 
-    from ml_microservice.errors import ConfigError, FrameError
     from ml_microservice.features.infer import infer_features, write_features
     from ml_microservice.features.loading import load_features
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
     from ml_microservice.training.hooks import load_hooks
     from ml_microservice.training.split import load_frame
@@ -147,12 +144,10 @@ def explain_engine(
 ) -> None:
     """Say how a model answers requests: what was tried, why it was refused, how far it differed, how fast it is."""
     from ml_microservice.artefact.reading import read_manifest
-    from ml_microservice.artefact.store import ArtefactStore
     from ml_microservice.cli.model_view import show_engine
-    from ml_microservice.settings import load_settings
 
     settings = load_settings()
-    folder = ArtefactStore(settings.model_directory).path(version or settings.artefacts.version)
+    folder = version_folder(settings, version)
     manifest = read_manifest(folder)
     show_engine(manifest.version, manifest.engine)
 
@@ -163,7 +158,6 @@ def export_model(
     report: Annotated[Path | None, typer.Option(help="Write its HTML report there too.")] = None,
 ) -> None:
     """Write the current version into one file, to hand it on; the same version gives the same bytes."""
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
     from ml_microservice.training.handover import export_model as export
 
@@ -174,7 +168,6 @@ def export_model(
 @model_app.command("import")
 def import_model(file: Annotated[Path, typer.Argument(help="An archive by `ml-service model export`.")]) -> None:
     """Verify a model that this checkout's hooks made elsewhere, and make it the current version."""
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out
     from ml_microservice.training.handover import import_model as take
 

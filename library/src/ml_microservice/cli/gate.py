@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ml_microservice.cli.app import app
+from ml_microservice.settings import load_settings
 
 
 @app.command()
@@ -21,7 +22,6 @@ def evaluate(
     from ml_microservice.gate.comparison import STAGES
     from ml_microservice.gate.comparison import evaluate as run
     from ml_microservice.gate.documents import EVALUATION
-    from ml_microservice.settings import load_settings
     from ml_microservice.terminal import out, stages
 
     settings = load_settings()
@@ -36,7 +36,6 @@ def gate() -> None:
     """Judge the evaluation by `gate` in `config.yaml`; writes `build/verdict.json`, and exits with 1 where it fails."""
     from ml_microservice.cli.gate_view import show_verdict
     from ml_microservice.gate.verdict import gate as run
-    from ml_microservice.settings import load_settings
 
     verdict = run(load_settings())
     show_verdict(verdict)
