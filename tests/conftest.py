@@ -1,11 +1,16 @@
-"""What the tests share: a clean copy of the template, its bakes, and projects that are set up to run."""
+"""What the tests share: a clean copy of the template, its bakes, and projects that are set up to run.
 
+The processes of one run share them, too: each is made by whoever needs it first, while the others wait.
+"""
+
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +25,6 @@ ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description"
 DOCKER_FOLDER = "TESTS_DOCKER_FOLDER"
 """The variable by which the processes of one run of the tests know where their Docker is."""
 LONGEST = (
-    "test_machinery.py",
     "test_pipeline_chain.py",
     "test_converge.py",
     "test_containers.py",
@@ -48,9 +52,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a fresh clone would be."""
-    return copy_template(tmp_path_factory.mktemp("template"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this run."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def once(folder: Path, fill: Callable[[Path], object]) -> Path:
+    """A folder that one process fills, while the others wait for it."""
+    done = folder.with_name(f"{folder.name}.done")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+            fill(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(shared: Path) -> Path:
+    """The template as a fresh clone would be; nothing may be changed in it."""
+    return once(shared / "template", copy_template)
 
 
 @pytest.fixture(scope="session")
@@ -60,39 +85,53 @@ def docker_host() -> str:
 
 
 @pytest.fixture(scope="session")
-def baked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def baked(template: Path, shared: Path) -> Callable[[str], Path]:
     """A project of a starter, baked once: for tests that change nothing in it."""
 
-    @cache
     def project(starter: str) -> Path:
-        return bake(tmp_path_factory.mktemp(starter), template=template, starter=starter, **ANSWERS)
+        fill = partial(bake, template=template, starter=starter, **ANSWERS)
+        return once(shared / f"baked-{starter}", fill) / ANSWERS["project_slug"]
 
     return project
 
 
 @pytest.fixture(scope="session")
-def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A project of a starter, set up once in an environment of only its own dependencies."""
+def installed(template: Path, shared: Path) -> Callable[[str], Path]:
+    """A project of a starter, set up once in an environment of only its own dependencies; not to be changed either."""
 
-    @cache
     def project(starter: str) -> Path:
-        folder = bake(tmp_path_factory.mktemp(starter), template=template, starter=starter, **ANSWERS)
-        make(folder, "setup")
-        return folder
+        def fill(folder: Path) -> None:
+            make(bake(folder, template=template, starter=starter, **ANSWERS), "setup")
+
+        return once(shared / f"installed-{starter}", fill) / ANSWERS["project_slug"]
 
     return project
 
 
 @pytest.fixture(scope="session")
-def trained(installed: Callable[[str], Path]) -> Callable[[str], Path]:
-    """A project of a starter with a trained model, made once."""
+def trained(
+    installed: Callable[[str], Path], shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A project of a starter with a model that was trained once; each process has a copy, which serves and records."""
 
     @cache
     def project(starter: str) -> Path:
-        make(installed(starter), "train")
-        return installed(starter)
+        source = installed(starter)
+        model = once(shared / f"trained-{starter}", lambda folder: trained_in(source, folder))
+        return copied(model, tmp_path_factory.mktemp(f"trained-{starter}") / source.name)
 
     return project
+
+
+def trained_in(project: Path, folder: Path) -> None:
+    make(copied(project, folder), "train")
+
+
+def copied(project: Path, folder: Path) -> Path:
+    """A copy of a project that shares its environment, in which the project's own package is the original."""
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".venv", "var"), symlinks=True)
+    (folder / ".venv").symlink_to((project / ".venv").resolve())
+    return folder
 
 
 def make(folder: Path, *targets: str) -> str:

@@ -33,6 +33,7 @@ pytestmark = [
     pytest.mark.skipif(bool(LACKING) and not os.environ.get("CI"), reason=f"there is no {', '.join(LACKING)}"),
 ]
 
+HELM = Path(__file__).with_name("cluster") / "helm"
 ENVIRONMENTS = ("staging", "production")
 OLD_KEY, KEY, PASSWORD, DATA = "key-of-yesterday", "key-of-the-service", "password-of-the-registry", "token-of-the-data"
 SETTINGS: dict[str, Any] = {"config": {"records": {"sinks": []}}, "secrets": [{"name": "my-model"}]}
@@ -92,30 +93,32 @@ def namespace(environment: str) -> str:
 
 
 def agent(folder: Path) -> dict[str, str]:
-    """The environment of an agent. What takes time, and is tested elsewhere, is made short."""
-    programs = {
-        # This machine's own network is the only one that leads to an index of packages.
-        "docker": '[ "$1" = build ] && shift && set -- build --network=host "$@"\nexec {} "$@"',
-        "python3": '[ "$1 $2" = "-m venv" ] && set -- -m venv --without-pip "$3"\nexec {} "$@"',
-        "uv": 'exec {} "$@"',
-    }
-    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    found = {"docker": shutil.which("docker"), "python3": sys.executable, "uv": uv}
+    """The environment of an agent, on whose PATH is what docs/pipelines.md asks for, and nothing else."""
     folder.mkdir()
-    for name, script in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script.format(found[name])}\n")
-        (folder / name).chmod(0o755)
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "SERVICE_", "MAKE", "VIRTUAL"))
-    }
-    return {
-        **inherited,
-        "CI": "true",
-        "PYTEST_ADDOPTS": "tests/model",
-        "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode"),
-    }
+    for program in debian():
+        (folder / program.name).symlink_to(program)
+    needed = {"git": "git", "make": "make", "python3": os.path.realpath(sys.executable), "helm": str(HELM)}
+    for name, program in needed.items():
+        found = shutil.which(program)
+        assert found is not None, name
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(found)
+    # This machine's own network is the only one that leads to an index of packages.
+    docker = f'[ "$1" = build ] && shift && set -- build --network=host "$@"\nexec {shutil.which("docker")} "$@"'
+    (folder / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+    (folder / "docker").chmod(0o755)
+    hidden = ("PYTHON", "SERVICE_", "MAKE", "PYTEST", "VIRTUAL")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    # Python's bytecode, which each of the agent's environments would write anew.
+    return {**inherited, "CI": "true", "PATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode")}
+
+
+def debian() -> list[Path]:
+    """The programs that every Debian has."""
+    listed = run(["dpkg-query", "--show", "--showformat", "${Essential} ${Package}\n"], Path("/"))
+    essential = [line.split()[1] for line in listed.splitlines() if line.startswith("yes ")]
+    files = map(Path, run(["dpkg-query", "--listfiles", *essential, "mawk"], Path("/")).splitlines())
+    return [path for path in files if path.parent.name in ("bin", "sbin") and os.access(path, os.X_OK)]
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +128,7 @@ def team(docker_host: str, template: Path, tmp_path_factory: pytest.TempPathFact
     cluster = Cluster(folder / "cluster", docker_host, {namespace(each): free_port() for each in ENVIRONMENTS})
     for each in ENVIRONMENTS:
         cluster.secret(namespace(each), "my-model", SERVICE__API__KEYS=KEY)
-    environment = {**agent(folder / "bin"), **cluster.variables()}
-    environment["PATH"] = os.pathsep.join([str(folder / "bin"), environment["PATH"]])
+    environment = {**cluster.variables(), **agent(folder / "bin")}
     with registry.registry(folder / "registry", {"robot": PASSWORD}) as address:
         project = bake(folder, template=template, starter="penguins", image_registry=f"{address}/team", **ANSWERS)
         remote = folder / "remote.git"
@@ -149,7 +151,7 @@ def team(docker_host: str, template: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def fill_in(team: Team) -> None:
-    """What a team sets, and what makes the tests shorter."""
+    """What a team sets."""
 
     def environments(config: dict[str, Any]) -> None:
         config["image"]["scan"] = ""
@@ -159,7 +161,6 @@ def fill_in(team: Team) -> None:
 
     team.configure(environments)
     (team.project / "helm/values-tests.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
-    replace(team.project / "pyproject.toml", 'files = ["scripts", "src", "tests"]', 'files = ["src/model/__init__.py"]')
     loader = 'import os\n\nassert os.environ.get("ENV_FILE") is None or os.environ["DATA_TOKEN"]\n'
     (team.project / "src/model/__init__.py").write_text(loader, encoding="utf-8")
 
@@ -298,7 +299,7 @@ def test_a_model_that_is_worse_than_the_champion_goes_nowhere(team: Team, chain:
 
     team.configure(threshold)
     replace(team.project / "src/model/train.py", "LogisticRegression(max_iter=1000)", "LogisticRegression(C=0.0001)")
-    replace(team.project / "tests/model/test_hooks.py", "> 0.95", "> 0.1")  # which would have noticed
+    replace(team.project / "tests/test_hooks.py", "> 0.95", "> 0.1")  # which would have noticed
     team.push("Make it worse")
     build = team.controller.run("train-model")
     assert build.result == "FAILURE"

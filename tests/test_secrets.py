@@ -91,7 +91,10 @@ def found(template: Path, baked: Callable[[str], Path]) -> list[Finding]:
         for root in (template, *map(baked, STARTERS)):
             for path in sorted(each for each in root.rglob("*") if each.is_file() and each.suffix not in NOT_TEXT):
                 name = path.relative_to(root).as_posix()
-                key = (name.removeprefix("{{cookiecutter.project_slug}}/"), path.read_bytes())
+                place = name.removeprefix("{{cookiecutter.project_slug}}/").replace(
+                    "vendor/ml-microservice/", "library/"
+                )
+                key = (place, path.read_bytes())
                 if key not in seen:
                     seen.add(key)
                     all_found += findings(root, name)
