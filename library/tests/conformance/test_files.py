@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ml_microservice import extras
+
 if TYPE_CHECKING:
     from tests.conformance.conftest import Project
 
@@ -14,6 +16,30 @@ def test_a_misspelt_key_of_config_yaml(project: "Project") -> None:
     check, said = project.first_failure()
     assert check == "config"
     assert "config.yaml:2: unknown key 'id_nmae' (did you mean 'id_name'?)" in said
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "extra"),
+    [
+        ("api: {grpc_port: 9001}", "api.grpc_port", "grpc"),
+        ("records: {sinks: [database, fluentd]}", "records.sinks", "fluentd"),
+        ("database: {url: 'postgresql+psycopg://me@localhost/mine'}", "database.url", "postgres"),
+        ("jobs: {broker: 'redis://localhost:6379/0'}", "jobs.broker", "redis"),
+        ("jobs: {broker: 'amqp://me@localhost:5672/'}", "jobs.broker", "jobs"),
+        ("jobs: {storage: 's3://bucket/jobs'}", "jobs.storage", "storage"),
+        ("tracing: {endpoint: 'http://localhost:4318'}", "tracing.endpoint", "tracing"),
+        ("training: {engine: dask}", "training.engine", "dask"),
+    ],
+)
+def test_a_setting_whose_extra_is_not_installed(
+    project: "Project", section: str, setting: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(extras.MODULES, extra, "not_installed.at_all")
+    project.config(("id_name", f"{section}\nid_name"))
+    check, said = project.first_failure()
+    assert check == "extras"
+    assert f"config.yaml: {setting} needs the extra {extra!r}, which is not installed (add {extra!r} to" in said
+    assert "ml-microservice[...] in pyproject.toml, then 'make setup'" in said
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from ml_microservice.conformance.context import Context
 from ml_microservice.delivery.settings import load_delivery_settings
 from ml_microservice.errors import Fault
 from ml_microservice.evaluation import METRICS, METRICS_OF
+from ml_microservice.extras import how_to_install, is_installed
 from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.loading import check_features as read_features
 from ml_microservice.gate.verdict import unknown_metrics
+from ml_microservice.settings import CONFIG_FILE, Settings
 from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, load_hooks
 from ml_microservice.yaml_file import read_yaml
 
@@ -19,6 +21,30 @@ def check_config(context: Context) -> Iterator[Fault]:
     """Read `config.yaml` and the environment, including the sections that only delivery reads."""
     context.settings = load_delivery_settings(context.root)
     yield from ()
+
+
+def check_extras(context: Context) -> Iterator[Fault]:
+    """Look for the libraries that settings of `config.yaml` need: a service would miss them once it has to use them."""
+    for setting, extra in _wanted_extras(context.settings):
+        if not is_installed(extra):
+            message = f"{setting} needs the extra {extra!r}, which is not installed"
+            yield Fault(message, CONFIG_FILE, advice=how_to_install(extra))
+
+
+def _wanted_extras(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that need more than the base install, each with its extra."""
+    jobs = settings.jobs
+    asked = (
+        ("api.grpc_port", "grpc", settings.api.grpc_port is not None),
+        ("records.sinks", "fluentd", "fluentd" in settings.records.sinks),
+        ("database.url", "postgres", settings.database.url.startswith("postgresql")),
+        ("jobs.broker", "jobs", bool(jobs.broker)),
+        ("jobs.broker", "redis", (jobs.broker or "").startswith("redis")),
+        ("jobs.storage", "storage", "://" in jobs.storage),
+        ("tracing.endpoint", "tracing", settings.tracing.endpoint is not None),
+        ("training.engine", "dask", settings.training.engine == "dask"),
+    )
+    yield from ((setting, extra) for setting, extra, is_asked in asked if is_asked)
 
 
 def check_features(context: Context) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from typing import Literal
 from ml_microservice.conformance.answers import check_answers, check_naming
 from ml_microservice.conformance.context import Context
 from ml_microservice.conformance.edges import check_edge_answers, check_edges
-from ml_microservice.conformance.files import check_config, check_features, check_gate, check_hooks
+from ml_microservice.conformance.files import check_config, check_extras, check_features, check_gate, check_hooks
 from ml_microservice.conformance.frame import check_frame_rules, check_load, check_split, check_target
 from ml_microservice.conformance.model import check_alone, check_reading, check_storing, check_train
 from ml_microservice.conformance.places import located
@@ -41,6 +41,7 @@ class Result:
 
 CHECKS = (
     Check("config", "config.yaml can be used", check_config),
+    Check("extras", "What config.yaml asks for is installed", check_extras, ("config",)),
     Check("features", "features.yaml can be used", check_features, ("config",)),
     Check("gate", "config.yaml's gate names metrics that there are", check_gate, ("features",)),
     Check("hooks", "The hooks are there and take what they are given", check_hooks, ("config",)),

@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from ml_microservice.errors import ConfigError, DatabaseError, Fault
+from ml_microservice.extras import how_to_install
 from ml_microservice.settings import CONFIG_FILE, Settings
 
 CONNECT_SECONDS = 10
@@ -111,7 +112,7 @@ def _postgresql(settings: Settings, url: URL) -> Engine:
             },
         )
     except ModuleNotFoundError:
-        message, advice = "PostgreSQL needs psycopg, which is not installed", "install the project's extra 'postgres'"
+        message, advice = "PostgreSQL needs psycopg, which is not installed", how_to_install("postgres")
         raise ConfigError(Fault(message, file=CONFIG_FILE, advice=advice)) from None
 
 

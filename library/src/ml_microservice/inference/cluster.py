@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ml_microservice.errors import EngineError, Fault
+from ml_microservice.extras import how_to_install
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def dask_client(scheduler: str | None, processes: int) -> Iterator[Any]:
     try:
         import distributed
     except ImportError:
-        raise EngineError(Fault("this needs Dask", advice="install the project's extra 'dask'")) from None
+        raise EngineError(Fault("this needs Dask", advice=how_to_install("dask"))) from None
     dask: Any = distributed  # whose functions have no types
     started: Any = None
     try:

@@ -16,6 +16,7 @@ from ml_microservice.artefact.reading import Artefact, GoldenRow, read_artefact
 from ml_microservice.artefact.schema import ModelSchema, dump_json
 from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import ArtefactError, Fault
+from ml_microservice.extras import how_to_install
 from ml_microservice.features.columns import Columns
 from ml_microservice.features.feedback import build_feedback_model
 from ml_microservice.features.request import build_request_model
@@ -184,7 +185,7 @@ def _predictor(artefact: Artefact) -> Predictor:
             return CompiledPredictor.load(artefact.files, artefact.schema, lambda: _python_predictor(artefact))
         except ImportError as error:
             words = "the compiled engine (%s) needs %r, which is not installed: serving the slower Python objects; %s"
-            advice = f"pip install '.[{EXTRAS[error.name]}]'" if error.name in EXTRAS else f"install {error.name!r}"
+            advice = how_to_install(EXTRAS[error.name]) if error.name in EXTRAS else f"install {error.name!r}"
             logger.warning(words, engine.serves, error.name, advice)
     return _python_predictor(artefact)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ml_microservice.errors import BrokerError, ConfigError, Fault
+from ml_microservice.extras import how_to_install
 from ml_microservice.jobs.job import ChunkRef
 from ml_microservice.settings import CONFIG_FILE, Settings
 
@@ -338,7 +339,7 @@ def _dead_letters(settings: Settings) -> "Queue":
 
 def _missing(what: str, extra: str) -> ConfigError:
     message = f"{what}, which is not installed"
-    return ConfigError(Fault(message, file=CONFIG_FILE, advice=f"install the project's extra {extra!r}"))
+    return ConfigError(Fault(message, file=CONFIG_FILE, advice=how_to_install(extra)))
 
 
 def _reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_microservice.artefact.schema import ModelSchema
 from ml_microservice.errors import Fault, InputFileError
+from ml_microservice.extras import how_to_install
 from ml_microservice.features.spec import as_utc
 from ml_microservice.monitoring.export_formats import TEXT_WRITERS, Write, export_format
 from ml_microservice.records.database.store import RecordStore
@@ -97,7 +98,7 @@ def _write_parquet(path: Path, schema: ModelSchema, inputs: Mapping[str, str]) -
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise InputFileError(Fault("Parquet needs pyarrow", advice="install the project's extra 'arrow'")) from None
+        raise InputFileError(Fault("Parquet needs pyarrow", advice=how_to_install("arrow"))) from None
     from ml_microservice.features.arrow_columns import natural_type
 
     text, moment, answer = pa.string(), pa.timestamp("ms", "UTC"), pa.string() if schema.classes else pa.float64()

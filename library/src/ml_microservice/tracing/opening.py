@@ -2,16 +2,14 @@
 
 import os
 import socket
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ml_microservice.errors import ConfigError, Fault
+from ml_microservice.extras import how_to_install, is_installed
 from ml_microservice.settings import CONFIG_FILE, Settings
 
 if TYPE_CHECKING:
     from ml_microservice.tracing.tracer import Tracer
-
-EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 
 
 def require_tracing(settings: Settings) -> None:
@@ -20,15 +18,9 @@ def require_tracing(settings: Settings) -> None:
     Raises:
         ConfigError: it is not.
     """
-    if settings.tracing.endpoint is None:
-        return
-    try:
-        found = find_spec(EXPORTER)
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
+    if settings.tracing.endpoint is not None and not is_installed("tracing"):
         message = "tracing.endpoint is set, but OpenTelemetry is not installed"
-        advice = "pip install '.[tracing]', or remove tracing.endpoint"
+        advice = f"{how_to_install('tracing')}; or remove tracing.endpoint"
         raise ConfigError(Fault(message, file=CONFIG_FILE, advice=advice))
 
 

@@ -142,7 +142,7 @@ def test_without_its_library_the_python_objects_serve_with_a_warning(
     with caplog.at_level(logging.WARNING):
         served = load_served_model(_folder(settings.root), settings.name, settings.id_name)
     assert isinstance(served.predictor, PythonPredictor)
-    assert "pip install '.[onnx]'" in caplog.text
+    assert "add 'onnx' to ml-microservice[...] in pyproject.toml" in caplog.text
     answer = asyncio.run(Core(served, ApiSettings()).predict(json.dumps(house).encode()))
     assert json.loads(answer)["prediction"] == "yes"
 

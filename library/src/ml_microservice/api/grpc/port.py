@@ -1,9 +1,9 @@
 """What gRPC needs, looked at before anything is loaded: later, an error would come from a worker process."""
 
 import socket
-from importlib.util import find_spec
 
 from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.extras import how_to_install, is_installed
 from ml_microservice.settings import ApiSettings
 
 
@@ -13,9 +13,9 @@ def require_grpc(api: ApiSettings) -> None:
     Raises:
         ServiceError: it is not.
     """
-    if api.grpc_port is not None and find_spec("grpc") is None:
+    if api.grpc_port is not None and not is_installed("grpc"):
         message = "api.grpc_port is set, but gRPC is not installed"
-        advice = "pip install '.[grpc]', or remove api.grpc_port"
+        advice = f"{how_to_install('grpc')}; or remove api.grpc_port"
         raise ServiceError(Fault(message, file="config.yaml", advice=advice))
 
 

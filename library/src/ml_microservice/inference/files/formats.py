@@ -3,6 +3,7 @@
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ml_microservice.errors import Fault, InputFileError
+from ml_microservice.extras import how_to_install
 from ml_microservice.inference.answers import probability_columns
 from ml_microservice.inference.files.places import ending
 from ml_microservice.inference.served_model import ServedModel
@@ -44,7 +45,7 @@ def arrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise InputFileError(Fault("files need pyarrow", advice="install the project's extra 'arrow'")) from None
+        raise InputFileError(Fault("files need pyarrow", advice=how_to_install("arrow"))) from None
     return pyarrow
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from ml_microservice.errors import Fault, InputFileError, OutputFileError
+from ml_microservice.extras import how_to_install
 
 HIDDEN = ("_", ".")
 """Start of the names that are no data: pyarrow, pandas and Spark skip them too."""
@@ -216,7 +217,7 @@ class RemotePlace:
             driver = DRIVERS.get(protocol) if missing.name != "fsspec" else None
             advice = f"add {driver!r} to the extra 'model' in pyproject.toml" if driver else str(missing)
             if missing.name == "fsspec":
-                advice = "install the project's extra 'storage'"
+                advice = how_to_install("storage")
             raise InputFileError(Fault(f"{protocol}:// needs a library that is missing", url, advice=advice)) from None
         return cls(url, protocol)
 

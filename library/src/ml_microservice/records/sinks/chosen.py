@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from ml_microservice.errors import Fault, ServiceError
+from ml_microservice.extras import how_to_install
 from ml_microservice.records.sinks.sink import Sink
 from ml_microservice.settings import Settings
 
@@ -39,9 +40,9 @@ def open_sink(settings: Settings, name: str) -> Sink:
     try:
         module = import_module(f"ml_microservice.records.sinks.{name}")
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("service"):
+        if (error.name or "").startswith("ml_microservice"):
             raise
         message = f"the sink {name!r} needs {error.name}, which is not installed"
-        advice = f"install the extra {name!r}, or take {name!r} out of records.sinks"
+        advice = f"{how_to_install(name)}; or take {name!r} out of records.sinks"
         raise ServiceError(Fault(message, "config.yaml", advice=advice)) from None
     return SINKS[name](module, settings)
