@@ -15,6 +15,8 @@ from conftest import STARTERS
 pytestmark = pytest.mark.t1
 
 NOT_TEXT = {".png", ".gz", ".parquet", ".arrow"}
+MOVED = re.compile(r"^(\{\{cookiecutter\.project_slug\}\}|library|vendor/ml-microservice)/")
+"""Where the template has what is elsewhere in a project."""
 TESTS = r"(.+/)?tests/.+"
 ALLOWED = (
     # Files, what is found in them, and why it is no secret. What is not found any more has to go: a test sees to it.
