@@ -4,6 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 TREE := {{cookiecutter.project_slug}}
 DEMO := build/penguins-demo
+# Which tests run: those that are not slow, or all.
+MARKS = -m "not slow"
+test-all: MARKS =
+# How the library's tests are shared between two processes; its conftest.py says what belongs together.
+PROCESSES := -n2 --dist=loadgroup --no-loadscope-reorder
 # Where `make new` puts the project, and what it is made from; a project remembers the latter for its updates.
 OUT ?= ..
 TEMPLATE ?= $(CURDIR)
@@ -14,7 +19,7 @@ INVENTORY ?= example
 VAULT_PASSWORD ?= $(CURDIR)/ansible/.vault-password
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-all bench bench-quick lint format clean \
+.PHONY: help demo new test test-template test-library test-all bench bench-quick lint format clean \
 	jobs jobs-update jenkins jenkins-secrets vault vault-edit hosts hosts-verify hosts-upgrade hosts-remove
 
 help: ## List the targets
@@ -30,11 +35,15 @@ demo: .venv/.bake ## Make the penguins project in build/, set it up, train, serv
 new: .venv/.dev ## Answer the questions and make a project in OUT (the folder beside this one by default)
 	@$(BIN)/python scripts/new.py "$(TEMPLATE)" "$(OUT)"
 
-test: .venv/.dev ## Run the tests, but for the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: test-template test-library ## Run the tests of template and library, but for the slow ones
 
-test-all: .venv/.dev .venv/.ansible ## Run all tests, the slow ones too
-	$(BIN)/python -m pytest $(ARGS)
+test-all: .venv/.ansible test-template test-library ## Run all of them, the slow ones too
+
+test-template: .venv/.dev ## Run the template's tests, but for the slow ones: ARGS=tests/test_helm.py
+	$(BIN)/python -m pytest $(MARKS) $(ARGS)
+
+test-library: .venv/.dev ## Run the library's tests, but for the slow ones: ARGS=tests/api
+	cd library && ../$(BIN)/python -m pytest $(PROCESSES) $(MARKS) $(ARGS)
 
 bench: .venv/.bake ## Measure ours, the limits and the peers side by side, which takes hours; needs wrk
 	@$(BIN)/python -m benchmarks $(ARGS)

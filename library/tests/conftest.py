@@ -26,6 +26,36 @@ from tests.postgresql import database_settings, postgresql, postgresql_settings
 
 __all__ = ["database_settings", "postgresql", "postgresql_settings"]
 
+TESTS = Path(__file__).parent
+RABBITMQ = "rabbitmq"
+LONGEST = (
+    RABBITMQ,
+    "api/test_server.py",
+    "inference/files/test_large_files.py",
+    "gate/test_commands.py",
+)
+"""Groups of tests that take longest, from the longest on."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for the processes of a run (`--dist=loadgroup`), and begin with the groups that take longest.
+
+    A file is a group, so that what its tests share is made once. The files that need RabbitMQ are one group together:
+    it takes seconds to start, and their tests kill it.
+    """
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
+
+
+def _group(item: pytest.Item) -> str:
+    module = item.getparent(pytest.Module)
+    assert module is not None
+    return RABBITMQ if hasattr(module.obj, "rabbitmq_server") else item.path.relative_to(TESTS).as_posix()
+
+
 CONFIG = """
 name: houses
 title: Houses
