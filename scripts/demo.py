@@ -23,7 +23,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from ml_microservice.features.examples import example_row
-from ml_microservice.features.loading import complete_features, load_features
+from ml_microservice.features.features_file import complete_features, load_features
 from ml_microservice.settings import load_settings
 from ml_microservice.training.hooks import load_hooks
 from ml_microservice.training.split import load_frame

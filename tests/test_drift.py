@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from ml_microservice.features.loading import load_features
+from ml_microservice.features.features_file import load_features
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.monitoring.drift.comparing import Window, compare
 from ml_microservice.records.database.store import Window as Records

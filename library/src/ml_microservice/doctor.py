@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_microservice.artefact.store import model_store
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
-from ml_microservice.features.loading import load_features
+from ml_microservice.features.features_file import load_features
 from ml_microservice.inference.served_model import load_served_model
 from ml_microservice.records.segment import prepare_folder, waiting_bytes
 from ml_microservice.settings import Settings

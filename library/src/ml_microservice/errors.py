@@ -72,7 +72,7 @@ class OutputFileError(ServiceError):
     """A result cannot be written."""
 
 
-class EngineError(ServiceError):
+class ExecutorError(ServiceError):
     """The processes or the cluster that were to do the work are not there, or died."""
 
 

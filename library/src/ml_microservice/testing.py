@@ -14,9 +14,9 @@ from fastapi.testclient import TestClient
 
 from ml_microservice.api.app import create_app
 from ml_microservice.features.examples import example_row, example_rows
+from ml_microservice.features.features_file import load_features
 from ml_microservice.features.infer import infer_features
 from ml_microservice.features.layout import FrameLayout
-from ml_microservice.features.loading import load_features
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.served_model import ServedModel, load_served_model
 from ml_microservice.records.record import Record, records_in

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from ml_microservice.api import negotiation
 from ml_microservice.api.app import create_app
-from ml_microservice.inference import bulk, bulk_formats
+from ml_microservice.inference import bulk_formats, bulk_response
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.settings import Settings, load_settings
 from tests.bodies import CSV, FILE, JSON, NDJSON, PARQUET, STREAM, TABLES, decode, encode
@@ -74,7 +74,7 @@ def test_a_long_answer_is_streamed_and_the_same(
 ) -> None:
     rows = [dict(ROWS[index % 4], **{"house id": f"h{index}"}) for index in range(50)]
     whole = decode(post(client, rows, STREAM, wanted).content, wanted)
-    monkeypatch.setattr(bulk, "PIECE_ROWS", 7)
+    monkeypatch.setattr(bulk_response, "SLICE_ROWS", 7)
     response = post(client, rows, STREAM, wanted)
     assert "content-length" not in response.headers
     streamed = decode(response.content, wanted)
@@ -227,7 +227,7 @@ def test_the_document_names_all_formats(client: TestClient) -> None:
 def test_single_rows_are_answered_while_a_long_answer_is_made(
     client: TestClient, house: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "PIECE_ROWS", 5)
+    monkeypatch.setattr(bulk_response, "SLICE_ROWS", 5)
     rows = encode([ROWS[0]] * 400, STREAM)
     finished: list[float] = []
 

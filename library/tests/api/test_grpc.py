@@ -191,7 +191,5 @@ def test_requests_in_work_are_finished_when_the_service_stops_and_no_others_begi
 
 def test_the_port_is_named_where_the_extra_is_missing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc_port, "is_installed", lambda _extra: False)
-    with pytest.raises(
-        ServiceError, match=r"gRPC is not installed.*add 'grpc' to ml-microservice"
-    ):
+    with pytest.raises(ServiceError, match=r"gRPC is not installed.*add 'grpc' to ml-microservice"):
         create_app(load_settings(settings.root, {"SERVICE__API__GRPC_PORT": "9000"}))

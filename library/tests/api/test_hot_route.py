@@ -14,7 +14,7 @@ from ml_microservice.api.app import create_api, create_app
 from ml_microservice.api.hot_route import HotRoute
 from ml_microservice.features.columns import Columns
 from ml_microservice.features.examples import example_rows
-from ml_microservice.inference.batching import MicroBatcher
+from ml_microservice.inference.micro_batcher import MicroBatcher
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.row_answers import Asked, RowAnswers

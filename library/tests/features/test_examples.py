@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ml_microservice.features.examples import example_row, example_rows
+from ml_microservice.features.features_file import check_features
 from ml_microservice.features.frame_schema import check_frame
 from ml_microservice.features.infer import write_features
 from ml_microservice.features.layout import FrameLayout
-from ml_microservice.features.loading import check_features
 from ml_microservice.features.request import build_request_model
 from ml_microservice.features.spec import EARLIEST, LATEST, FeatureSpec
 from ml_microservice.yaml_file import parse_yaml

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from ml_microservice.errors import ConfigError, FrameError
+from ml_microservice.features.features_file import check_features
 from ml_microservice.features.frame_schema import check_frame
 from ml_microservice.features.infer import infer_features, write_features
-from ml_microservice.features.loading import check_features
 from ml_microservice.features.spec import FeatureDraft, FeatureSpec, FloatFeature
 from ml_microservice.yaml_file import parse_yaml
 

@@ -11,7 +11,7 @@ import pytest
 
 from ml_microservice.features.columns import Columns
 from ml_microservice.inference.core import Core
-from ml_microservice.inference.predictor import Answer, Predictions, predict_each
+from ml_microservice.inference.predictor import Prediction, Predictions, predict_each
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.settings import ApiSettings
@@ -165,7 +165,7 @@ def test_rows_that_the_model_fails_on_are_found_and_fail_alone() -> None:
     model = Fragile(RuntimeError("boom"))
     answers = predict_each(model, {"garden[ha]": [float(v) if v not in (7, 40) else -1.0 for v in range(64)]})
     assert [index for index, answer in enumerate(answers) if isinstance(answer, Exception)] == [7, 40]
-    good = [answer for answer in answers if isinstance(answer, Answer)]
+    good = [answer for answer in answers if isinstance(answer, Prediction)]
     assert [answer.value for answer in good] == [str(float(v)) for v in range(64) if v not in (7, 40)]
     assert model.calls < 30
 

@@ -265,13 +265,13 @@ def test_moments_beyond_the_calendar_are_refused_in_any_unit(unit: str, ticks: i
     assert bool(taken.problems) is not (-62_135_000_000 < seconds < 253_402_000_000)
 
 
-def test_pieces_are_the_rows_in_order() -> None:
+def test_slices_are_the_rows_in_order() -> None:
     reader = reader_of([{"name": "x", "type": "int", "min": 0}])
     taken = reader.table(pa.table({"x": [0, -1, 2, 3, -4, 5, 6], "id": list("abcdefg")}))
-    pieces = list(taken.pieces(3))
-    assert [as_list(piece.columns["x"]) for piece in pieces] == [[0, 2], [3, 5], [6]]
-    assert [list(piece.problems) for piece in pieces] == [[1], [1], []]
-    assert [list(piece.entity_ids) for piece in pieces] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    slices = list(taken.slices(3))
+    assert [as_list(one.columns["x"]) for one in slices] == [[0, 2], [3, 5], [6]]
+    assert [list(one.problems) for one in slices] == [[1], [1], []]
+    assert [list(one.entity_ids) for one in slices] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
 
 
 @pytest.mark.parametrize("form", ["json_list", "json_lines", "records", "table"])

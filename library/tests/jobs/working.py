@@ -5,9 +5,9 @@ from typing import Any
 
 from ml_microservice.inference.core import Core
 from ml_microservice.inference.problems import Problem
+from ml_microservice.inference.responder import provenance_of
 from ml_microservice.inference.rows import RowReader
 from ml_microservice.inference.served_model import ServedModel
-from ml_microservice.inference.serving import provenance_of
 from ml_microservice.jobs.bodies import body_format, body_name, result_name
 from ml_microservice.jobs.job import ClaimedChunk, FinishedChunk
 from ml_microservice.jobs.results import pack

@@ -58,7 +58,7 @@ def install(
 
 
 def _project() -> tuple["FeatureSpec", Settings]:
-    from ml_microservice.features.loading import complete_features, load_features
+    from ml_microservice.features.features_file import complete_features, load_features
 
     settings = load_settings()
     return complete_features(load_features(settings.features_file, settings.id_name)), settings

@@ -70,9 +70,9 @@ def predict(
     The same command takes up a run that was killed.
     """
     from ml_microservice.cli.model_view import row_progress
-    from ml_microservice.inference.files.engines import Engine
+    from ml_microservice.inference.files.executors import Engine
+    from ml_microservice.inference.files.plan import ModelPlace
     from ml_microservice.inference.files.run import predict_files
-    from ml_microservice.inference.files.work import ModelPlace
     from ml_microservice.terminal import out
 
     settings = load_settings()
@@ -116,8 +116,8 @@ def infer(
     """Complete `features.yaml` from the training frame: types, examples, and the ranges that were seen."""
     import pandas as pd
 
+    from ml_microservice.features.features_file import load_features
     from ml_microservice.features.infer import infer_features, write_features
-    from ml_microservice.features.loading import load_features
     from ml_microservice.terminal import out
     from ml_microservice.training.hooks import load_hooks
     from ml_microservice.training.split import load_frame

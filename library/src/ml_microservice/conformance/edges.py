@@ -11,7 +11,7 @@ from ml_microservice.conformance.context import Context
 from ml_microservice.conformance.wording import given
 from ml_microservice.errors import Fault, HookError, listed
 from ml_microservice.features.examples import example_row
-from ml_microservice.features.loading import FEATURES_FILE
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.features.request import jsonable
 from ml_microservice.features.spec import (
     BoolFeature,

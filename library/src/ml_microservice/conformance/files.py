@@ -9,8 +9,8 @@ from ml_microservice.delivery.settings import load_delivery_settings
 from ml_microservice.errors import Fault
 from ml_microservice.evaluation import METRICS, METRICS_OF
 from ml_microservice.extras import how_to_install, is_installed
-from ml_microservice.features.loading import FEATURES_FILE
-from ml_microservice.features.loading import check_features as read_features
+from ml_microservice.features.features_file import FEATURES_FILE
+from ml_microservice.features.features_file import check_features as read_features
 from ml_microservice.gate.verdict import unknown_metrics
 from ml_microservice.settings import CONFIG_FILE, Settings
 from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, load_hooks

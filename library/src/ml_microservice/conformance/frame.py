@@ -7,10 +7,10 @@ import pandas as pd
 
 from ml_microservice.conformance.context import Context
 from ml_microservice.errors import Fault
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.features.frame_schema import check_frame, shape_faults
 from ml_microservice.features.infer import infer_features
 from ml_microservice.features.layout import FrameLayout, is_missing
-from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.spec import VectorFeature
 from ml_microservice.training.hooks import LOADER_FILE, load_hooks
 from ml_microservice.training.split import load_frame, split_frame

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_microservice.conformance.context import Context
 from ml_microservice.errors import Fault
-from ml_microservice.features.loading import FEATURES_FILE
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.training.hooks import LOADER_FILE, TRAIN_FILE, Hooks, own_file
 
 HOOK = re.compile(r"Preprocessor(?:\.\w+)?|load_data|DataLoader|get_classes|train_model|predict(?:_proba)?")

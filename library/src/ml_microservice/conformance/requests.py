@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from ml_microservice.artefact.schema import dump_json
 from ml_microservice.errors import Fault, FrameError
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.features.layout import FrameLayout
-from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.request import build_request_model
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.problems import invalid_request

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_microservice.conformance.context import Context
 from ml_microservice.errors import Fault, HookError, listed
-from ml_microservice.features.loading import FEATURES_FILE
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.training.hooks import raised
 
 

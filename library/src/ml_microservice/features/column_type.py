@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ml_microservice.errors import Fault, listed
-from ml_microservice.features.column import (
+from ml_microservice.features.features_file import FEATURES_FILE
+from ml_microservice.features.frame_rules import DATA_LOADER_FILE
+from ml_microservice.features.frame_values import (
     fits_int64,
     is_boolean,
     is_infinite,
@@ -20,8 +22,6 @@ from ml_microservice.features.column import (
     numbers,
     vector,
 )
-from ml_microservice.features.frame_rules import DATA_LOADER_FILE
-from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.spec import (
     BoolFeature,
     CategoryFeature,

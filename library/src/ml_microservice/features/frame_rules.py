@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_microservice.features.column import (
+from ml_microservice.features.features_file import FEATURES_FILE
+from ml_microservice.features.frame_values import (
     each,
     fits_int64,
     is_boolean,
@@ -21,7 +22,6 @@ from ml_microservice.features.column import (
     numbers,
     vector,
 )
-from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.spec import (
     BoolFeature,
     CategoryFeature,

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ml_microservice.errors import Fault, FrameError, did_you_mean, listed
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.features.frame_rules import DATA_LOADER_FILE, UNICODE, Rule, feature_rules
-from ml_microservice.features.loading import FEATURES_FILE
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.features.target_rules import target_rules
 

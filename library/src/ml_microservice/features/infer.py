@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from ml_microservice.errors import ConfigError, Fault, FrameError, listed
-from ml_microservice.features.column import is_number, is_whole, moments, numbers
 from ml_microservice.features.column_type import feature_of
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.features.frame_rules import DATA_LOADER_FILE
 from ml_microservice.features.frame_schema import missing_columns, shape_faults
-from ml_microservice.features.loading import FEATURES_FILE
+from ml_microservice.features.frame_values import is_number, is_whole, moments, numbers
 from ml_microservice.features.request import jsonable
 from ml_microservice.features.spec import (
     DatetimeFeature,

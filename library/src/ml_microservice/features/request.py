@@ -30,6 +30,8 @@ ISO_8601 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d
 EntityId = Annotated[str, Field(max_length=ID_MAX_LENGTH)] | Annotated[int, Field(ge=-INT64, lt=INT64)]
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+JsonObject = dict[str, Any]
+"""A JSON object as Python has it."""
 
 
 def build_request_model(spec: FeatureSpec, id_name: str | None) -> type[BaseModel]:

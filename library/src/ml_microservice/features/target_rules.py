@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_microservice.features.column import is_boolean, is_infinite, is_number, is_text, is_whole
+from ml_microservice.features.features_file import FEATURES_FILE
 from ml_microservice.features.frame_rules import Rule
-from ml_microservice.features.loading import FEATURES_FILE
+from ml_microservice.features.frame_values import is_boolean, is_infinite, is_number, is_text, is_whole
 from ml_microservice.features.spec import Task
 
 

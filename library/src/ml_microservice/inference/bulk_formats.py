@@ -12,8 +12,7 @@ from typing import Any
 
 from ml_microservice.features.spec import Feature
 from ml_microservice.features.text_values import from_text
-from ml_microservice.inference import answers
-from ml_microservice.inference.answers import Heading, Writer
+from ml_microservice.inference.answer_writers import CsvWriter, Heading, JsonLinesWriter, JsonWriter, Writer
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.rows import RowReader, Rows
 
@@ -193,17 +192,17 @@ def unreadable(name: str, why: str) -> Problem:
 
 
 def _arrow_writer(name: str, heading: Heading) -> Writer:
-    from ml_microservice.inference import arrow_answers
+    from ml_microservice.inference import arrow_writers
 
-    writer: Writer = getattr(arrow_answers, name)(heading)
+    writer: Writer = getattr(arrow_writers, name)(heading)
     return writer
 
 
-JSON = BulkFormat("application/json", RowReader.json_list, answers.JsonWriter)
+JSON = BulkFormat("application/json", RowReader.json_list, JsonWriter)
 FORMATS = (
     JSON,
-    BulkFormat("application/x-ndjson", RowReader.json_lines, answers.JsonLinesWriter),
-    BulkFormat("text/csv", read_csv, answers.CsvWriter),
+    BulkFormat("application/x-ndjson", RowReader.json_lines, JsonLinesWriter),
+    BulkFormat("text/csv", read_csv, CsvWriter),
     BulkFormat(
         "application/vnd.apache.parquet",
         partial(_read_table, _open_parquet, "Parquet"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ml_microservice.errors import EngineError, Fault
+from ml_microservice.errors import ExecutorError, Fault
 from ml_microservice.extras import how_to_install
 
 
@@ -17,12 +17,12 @@ def dask_client(scheduler: str | None, processes: int) -> Iterator[Any]:
         processes: of one thread each, that a cluster here has.
 
     Raises:
-        EngineError: Dask is not installed, or no scheduler answers.
+        ExecutorError: Dask is not installed, or no scheduler answers.
     """
     try:
         import distributed
     except ImportError:
-        raise EngineError(Fault("this needs Dask", advice=how_to_install("dask"))) from None
+        raise ExecutorError(Fault("this needs Dask", advice=how_to_install("dask"))) from None
     dask: Any = distributed  # whose functions have no types
     started: Any = None
     try:
@@ -31,7 +31,7 @@ def dask_client(scheduler: str | None, processes: int) -> Iterator[Any]:
         client = dask.Client(scheduler or started)
     except (OSError, ValueError) as error:
         message = f"no Dask scheduler answers: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        raise EngineError(Fault(message, scheduler, advice="see that it runs: dask scheduler")) from None
+        raise ExecutorError(Fault(message, scheduler, advice="see that it runs: dask scheduler")) from None
     try:
         with client:
             yield client

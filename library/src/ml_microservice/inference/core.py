@@ -11,16 +11,16 @@ from typing import Any
 import orjson
 
 from ml_microservice.features.columns import Columns, without
-from ml_microservice.inference.answers import Answers
-from ml_microservice.inference.bulk import PIECE_ROWS, BulkAnswer, heading_of, written
+from ml_microservice.inference.answer_table import AnswerTable
 from ml_microservice.inference.bulk_formats import JSON, BulkFormat
+from ml_microservice.inference.bulk_response import SLICE_ROWS, BulkResponse, heading_of, written
 from ml_microservice.inference.feedback import FeedbackDesk, nothing_recorded
 from ml_microservice.inference.predictor import Predictions, predict_columns
 from ml_microservice.inference.problems import Problem, model_failed, record_not_stored, refused_by_model
+from ml_microservice.inference.responder import Keep, Serving, kept, provenance_of
 from ml_microservice.inference.row_answers import Asked, RowAnswer
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import Row, ServedModel
-from ml_microservice.inference.serving import Keep, Serving, kept, provenance_of
 from ml_microservice.inference.stamps import Stamps
 from ml_microservice.records.recorder import Call, Recorder
 from ml_microservice.records.syncing import NotStored
@@ -121,7 +121,7 @@ class Core:
         """Answer a JSON list of objects by one document; see `predict_bulk`."""
         return await (await self.predict_bulk(body)).body()
 
-    async def predict_bulk(self, body: bytes, sent: BulkFormat = JSON, wanted: BulkFormat = JSON) -> BulkAnswer:
+    async def predict_bulk(self, body: bytes, sent: BulkFormat = JSON, wanted: BulkFormat = JSON) -> BulkResponse:
         """Answer many rows; a row that fails is answered by its problem and fails alone.
 
         Args:
@@ -144,7 +144,7 @@ class Core:
         keep = None if records is None else partial(records.keep_rows, Call("batch", started, time))
         answer = partial(self._answer_piece, served, keep, len(rows))
         chunks = written(rows, answer, wanted, heading, batcher.run)
-        return BulkAnswer(wanted.media_type, provenance, len(rows), chunks)
+        return BulkResponse(wanted.media_type, provenance, len(rows), chunks)
 
     async def predict_rows(
         self,
@@ -153,7 +153,7 @@ class Core:
         started: float | None = None,
         *,
         is_small: bool = True,
-    ) -> tuple[ServedModel, Answers]:
+    ) -> tuple[ServedModel, AnswerTable]:
         """Answer rows that were read already; a single one shares its call with other requests.
 
         Args:
@@ -175,15 +175,15 @@ class Core:
         if isinstance(rows, Row):
             return served, (await self._answer_row(serving, "infer", started, rows, is_gone)).alone(rows)
         self.check()
-        pieces = [await batcher.run(partial(self.answer_rows, served, piece)) for piece in rows.pieces(PIECE_ROWS)]
-        answers = Answers.joined(pieces)
+        pieces = [await batcher.run(partial(self.answer_rows, served, piece)) for piece in rows.slices(SLICE_ROWS)]
+        answers = AnswerTable.joined(pieces)
         if records is not None and not answers.problems:
             # One row with a problem fails them all, so none is recorded before all are answered.
             keep = partial(records.keep_rows, Call("infer", started, self._stamps.now()))
             answers = replace(answers, is_logged=await batcher.run(partial(kept, keep, rows.columns, answers)))
         return served, answers
 
-    def answer_rows(self, served: ServedModel, rows: Rows, keep: Keep | None = None) -> Answers:
+    def answer_rows(self, served: ServedModel, rows: Rows, keep: Keep | None = None) -> AnswerTable:
         """The answer to each row: its prediction, or its problem.
 
         Args:
@@ -196,15 +196,15 @@ class Core:
         """
         predictions, failures, columns = predict_rows(served, rows)
         ids = self._stamps.new_ids(len(predictions.values))
-        answers = Answers.of(predictions, failures, ids, rows.entity_ids)
+        answers = AnswerTable.of(predictions, failures, ids, rows.entity_ids)
         if keep is not None and predictions.values:
             sent = [rows.entity_ids[row] for row in range(len(rows)) if row not in failures]
-            answered = Answers(predictions.values, predictions.probabilities, {}, ids, sent)
+            answered = AnswerTable(predictions.values, predictions.probabilities, {}, ids, sent)
             answers = replace(answers, is_logged=kept(keep, columns, answered))
         self._observe(served, predictions.values)
         return answers
 
-    def _answer_piece(self, served: ServedModel, keep: Keep | None, count: int, rows: Rows) -> Answers:
+    def _answer_piece(self, served: ServedModel, keep: Keep | None, count: int, rows: Rows) -> AnswerTable:
         """The answers to all rows of a request, or to some of the `count` rows, which then may have the same problem.
 
         Raises:
@@ -216,7 +216,7 @@ class Core:
             if len(rows) == count:
                 raise
             problems = {row: rows.problems.get(row, problem) for row in range(len(rows))}
-            return Answers.of(Predictions([], None), problems, [], rows.entity_ids)
+            return AnswerTable.of(Predictions([], None), problems, [], rows.entity_ids)
 
     async def _answer_row(
         self, serving: Serving, route: str, started: float, row: Row, is_gone: Callable[[], bool]

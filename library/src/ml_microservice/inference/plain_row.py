@@ -7,21 +7,21 @@ with generated requests proves that what is taken here is taken there, and means
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_microservice.features.request import JsonObject
 from ml_microservice.features.spec import Feature, VectorFeature
-from ml_microservice.inference.answers import Record
 from ml_microservice.inference.tensors import BINARY_SIZE, NUMPY, Tensor, json_value
 
 _NOT_PLAIN = object()
 
 
-def plain_row(tensors: Sequence[Tensor], features: Mapping[str, Feature]) -> Record | None:
+def plain_row(tensors: Sequence[Tensor], features: Mapping[str, Feature]) -> JsonObject | None:
     """The only row of the inputs; None if there is not exactly one, or anything unusual.
 
     Args:
         tensors: of a JSON document.
         features: by name.
     """
-    row: Record = {}
+    row: JsonObject = {}
     for tensor in tensors:
         name = tensor["name"]
         value = _value(tensor, features.get(name))

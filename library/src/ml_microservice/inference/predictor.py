@@ -29,7 +29,7 @@ class Predictions:
     """Shape (rows, classes); None for regression and for classifiers without `predict_proba`."""
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """The answer to one row."""
 
     value: str | float
@@ -41,7 +41,7 @@ class Predictor(Protocol):
     """Anything that answers columns."""
 
     def predict(self, columns: Columns) -> Predictions:
-        """Answer validated rows, given as one sequence of values for each feature.
+        """Predict validated rows, given as one sequence of values for each feature.
 
         Raises:
             Exception: whatever the user's code raises.
@@ -121,7 +121,7 @@ class PythonPredictor:
 
 
 def predict_columns(predictor: Predictor, columns: Columns) -> tuple[Predictions, dict[int, Exception]]:
-    """Answer many rows together, without an object for each.
+    """Predict many rows together, without an object for each.
 
     Returns:
         The answers to the rows that did not fail, and what was raised for those that did, by position.
@@ -130,15 +130,15 @@ def predict_columns(predictor: Predictor, columns: Columns) -> tuple[Predictions
         return predictor.predict(columns), {}
     except Exception:
         each = predict_each(predictor, columns)
-    answers = [answer for answer in each if isinstance(answer, Answer)]
+    answers = [answer for answer in each if isinstance(answer, Prediction)]
     has_probabilities = bool(answers) and answers[0].probabilities is not None
     probabilities = np.asarray([answer.probabilities for answer in answers]) if has_probabilities else None
     failed = {position: answer for position, answer in enumerate(each) if isinstance(answer, Exception)}
     return Predictions([answer.value for answer in answers], probabilities), failed
 
 
-def predict_each(predictor: Predictor, columns: Columns) -> list[Answer | Exception]:
-    """Answer rows together, or, where that fails, halve them until the rows that fail stand alone.
+def predict_each(predictor: Predictor, columns: Columns) -> list[Prediction | Exception]:
+    """Predict rows together, or, where that fails, halve them until the rows that fail stand alone.
 
     Halving stops after `MAX_CALLS`, so that a model that fails on everything does not hold up the service: rows that
     still stand together then share what their call raised.
@@ -148,7 +148,7 @@ def predict_each(predictor: Predictor, columns: Columns) -> list[Answer | Except
     """
     calls = 0
 
-    def answer(part: Columns) -> list[Answer | Exception]:
+    def answer(part: Columns) -> list[Prediction | Exception]:
         nonlocal calls
         calls += 1
         count = len(next(iter(part.values())))
@@ -164,7 +164,7 @@ def predict_each(predictor: Predictor, columns: Columns) -> list[Answer | Except
     return answer(columns)
 
 
-def _answers(predictions: Predictions) -> list[Answer | Exception]:
+def _answers(predictions: Predictions) -> list[Prediction | Exception]:
     if predictions.probabilities is None:
-        return [Answer(value, None) for value in predictions.values]
-    return [Answer(*pair) for pair in zip(predictions.values, predictions.probabilities.tolist(), strict=True)]
+        return [Prediction(value, None) for value in predictions.values]
+    return [Prediction(*pair) for pair in zip(predictions.values, predictions.probabilities.tolist(), strict=True)]

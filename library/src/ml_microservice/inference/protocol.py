@@ -11,14 +11,15 @@ from typing import Any
 import orjson
 
 from ml_microservice.features.columns import Column, json_list
+from ml_microservice.features.request import JsonObject
 from ml_microservice.features.spec import Feature, VectorFeature
-from ml_microservice.inference.answers import Answers, Record
+from ml_microservice.inference.answer_table import AnswerTable
 from ml_microservice.inference.core import Core, nobody_hangs_up
 from ml_microservice.inference.plain_row import plain_row
 from ml_microservice.inference.problems import Problem
+from ml_microservice.inference.responder import provenance_of
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import Row, ServedModel
-from ml_microservice.inference.serving import provenance_of
 from ml_microservice.inference.tensors import Tensor, datatype_of, malformed, tensor_column
 
 SMALL_BODY = 2**16
@@ -61,12 +62,12 @@ class Inferred:
     outputs: Sequence[Output]
 
 
-def server_metadata(name: str, version: str) -> Record:
+def server_metadata(name: str, version: str) -> JsonObject:
     """What `GET /v2` answers."""
     return {"name": name, "version": version, "extensions": ["binary_tensor_data", "model_versions"]}
 
 
-def model_metadata(served: ServedModel) -> Record:
+def model_metadata(served: ServedModel) -> JsonObject:
     """What `GET /v2/models/{name}` answers: the inputs and outputs, and their types."""
     inputs = [
         {
@@ -201,7 +202,7 @@ def _outputs(served: ServedModel) -> list[tuple[str, str, list[int]]]:
     return [*outputs, ("prediction_id", "BYTES", [-1])]
 
 
-def _answer(request: Inference, served: ServedModel, answers: Answers) -> Inferred:
+def _answer(request: Inference, served: ServedModel, answers: AnswerTable) -> Inferred:
     values: dict[str, Any] = {"predict": answers.values, "prediction_id": answers.prediction_ids}
     if answers.probabilities is not None:
         values["probabilities"] = answers.probabilities

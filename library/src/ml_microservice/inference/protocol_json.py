@@ -10,7 +10,7 @@ import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from ml_microservice.inference.answers import Record
+from ml_microservice.features.request import JsonObject
 from ml_microservice.inference.core import Core, nobody_hangs_up
 from ml_microservice.inference.protocol import SMALL_BODY, Inference, Inferred, infer
 from ml_microservice.inference.tensors import BINARY_SIZE, Parameters, Tensor, encode_values, malformed, malformed_by
@@ -107,7 +107,7 @@ def _written(name: str, inferred: Inferred) -> InferenceAnswer:
     all_binary = bool(request.parameters.get("binary_data_output"))
     outputs, parts = [], []
     for made in inferred.outputs:
-        output: Record = {"name": made.name, "datatype": made.datatype, "shape": made.shape}
+        output: JsonObject = {"name": made.name, "datatype": made.datatype, "shape": made.shape}
         if request.outputs.get(made.name, {}).get("binary_data", all_binary):
             parts.append(encode_values(made.values, made.datatype))
             output["parameters"] = {BINARY_SIZE: len(parts[-1])}
@@ -117,7 +117,7 @@ def _written(name: str, inferred: Inferred) -> InferenceAnswer:
                 output["parameters"] = {"content_type": "str"}
             output["data"] = _listed(made.values, is_nested=is_pandas)
         outputs.append(output)
-    document: Record = {"model_name": name, "model_version": inferred.model_version}
+    document: JsonObject = {"model_name": name, "model_version": inferred.model_version}
     if request.id is not None:
         document["id"] = request.id
     header = orjson.dumps({**document, "parameters": inferred.parameters, "outputs": outputs})

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml_microservice.inference.answers import Answers
-from ml_microservice.inference.predictor import Answer
+from ml_microservice.inference.answer_table import AnswerTable
+from ml_microservice.inference.predictor import Prediction
 from ml_microservice.inference.problems import record_not_stored
 from ml_microservice.inference.served_model import Row, ServedModel
 from ml_microservice.inference.stamps import Stamps
@@ -45,10 +45,10 @@ class RowAnswer(NamedTuple):
     stored: Sync | None = None
     """What to await before it is given."""
 
-    def alone(self, row: Row) -> Answers:
+    def alone(self, row: Row) -> AnswerTable:
         """As the answers to many rows."""
         probabilities = None if self.probabilities is None else np.asarray([[*self.probabilities.values()]])
-        return Answers([self.value], probabilities, {}, [self.prediction_id], [row.entity_id], self.is_logged)
+        return AnswerTable([self.value], probabilities, {}, [self.prediction_id], [row.entity_id], self.is_logged)
 
 
 class RowAnswers:
@@ -68,7 +68,7 @@ class RowAnswers:
         self._stamps = stamps
         self._observe = observe
 
-    def of(self, asked: Sequence[Asked], answers: Sequence[Answer | Exception]) -> list[RowAnswer | Exception]:
+    def of(self, asked: Sequence[Asked], answers: Sequence[Prediction | Exception]) -> list[RowAnswer | Exception]:
         """What to tell those who asked, in order: an answer, what the model raised, or why none may be given."""
         time, classes, new_id = self._stamps.now(), self._classes, self._stamps.new_id
         told: list[RowAnswer | Exception] = []

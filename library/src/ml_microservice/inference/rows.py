@@ -37,7 +37,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.entity_ids)
 
-    def pieces(self, size: int) -> Iterator["Rows"]:
+    def slices(self, size: int) -> Iterator["Rows"]:
         """The same rows, a number of them at a time."""
         bad = sorted(self.problems)
         for start in range(0, len(self), size):

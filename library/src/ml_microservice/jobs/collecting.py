@@ -11,7 +11,8 @@ import orjson
 from anyio import CapacityLimiter, to_thread
 
 from ml_microservice.errors import ServiceError
-from ml_microservice.inference.answers import Answers, Heading, answer_documents
+from ml_microservice.inference.answer_table import AnswerTable
+from ml_microservice.inference.answer_writers import Heading, answer_documents
 from ml_microservice.inference.bulk_formats import BulkFormat
 from ml_microservice.inference.problems import Problem
 from ml_microservice.jobs.access import JobAccess
@@ -174,10 +175,10 @@ class Collector:
         return await to_thread.run_sync(call, limiter=self._limiter)
 
 
-def _slice(answers: Answers, start: int, stop: int) -> Answers:
+def _slice(answers: AnswerTable, start: int, stop: int) -> AnswerTable:
     if start == 0 and stop == len(answers.values):
         return answers
-    return Answers(
+    return AnswerTable(
         answers.values[start:stop],
         None if answers.probabilities is None else answers.probabilities[start:stop],
         {row - start: problem for row, problem in answers.problems.items() if start <= row < stop},
@@ -187,7 +188,7 @@ def _slice(answers: Answers, start: int, stop: int) -> Answers:
     )
 
 
-def _aligned(result: Result, heading: Heading) -> Answers:
+def _aligned(result: Result, heading: Heading) -> AnswerTable:
     """Answers with their probabilities in the order of the heading's classes, where another model gave them."""
     answers, classes = result.answers, list(result.classes)
     if answers.probabilities is None or classes == list(heading.classes):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ml_microservice.inference.answers import Answers
+from ml_microservice.inference.answer_table import AnswerTable
 from ml_microservice.inference.problems import TYPE_PREFIX, FeatureError, Problem
 
 
@@ -19,14 +19,14 @@ from ml_microservice.inference.problems import TYPE_PREFIX, FeatureError, Proble
 class Result:
     """What became of the rows of a chunk."""
 
-    answers: Answers
+    answers: AnswerTable
     provenance: dict[str, str]
     """Which model answered, and when."""
     classes: Sequence[str]
     """In the order of the probabilities; none for a regression."""
 
 
-def pack(answers: Answers, provenance: Mapping[str, str], classes: Sequence[str]) -> bytes:
+def pack(answers: AnswerTable, provenance: Mapping[str, str], classes: Sequence[str]) -> bytes:
     """Answers as they are stored.
 
     Args:
@@ -53,7 +53,7 @@ def unpack(data: bytes) -> Result:
     probabilities, values = document["probabilities"], document["values"]
     # JSON has no NaN: what stands for a row without probabilities is null, which numpy reads as NaN.
     matrix = None if probabilities is None else np.asarray(probabilities, np.float64).reshape(len(values), -1)
-    answers = Answers(
+    answers = AnswerTable(
         values,
         matrix,
         {int(row): _problem(problem) for row, problem in document["problems"].items()},

@@ -7,14 +7,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ml_microservice.features.columns import Columns
-from ml_microservice.inference.answers import NONE, Answers
-from ml_microservice.inference.bulk import PIECE_ROWS
+from ml_microservice.inference.answer_table import NONE, AnswerTable
+from ml_microservice.inference.bulk_response import SLICE_ROWS
 from ml_microservice.inference.core import predict_rows
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.problems import Problem
+from ml_microservice.inference.responder import provenance_of
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import ServedModel
-from ml_microservice.inference.serving import provenance_of
 from ml_microservice.inference.stamps import Stamps
 from ml_microservice.jobs.bodies import body_format, body_name, result_name
 from ml_microservice.jobs.job import ClaimedChunk, FinishedChunk
@@ -95,7 +95,7 @@ class ChunkRunner:
         started = perf_counter()
         rows = body_format(chunk.media_type).read(self._reader, self._body(chunk))
         pieces, first_row = [], chunk.first_row
-        for piece in rows.pieces(PIECE_ROWS):
+        for piece in rows.slices(SLICE_ROWS):
             watched.check()
             numbers = range(first_row, first_row + len(piece))
             pieces.append(self._predict(piece, partial(_ids_of, chunk.job_id, numbers)))
@@ -104,7 +104,7 @@ class ChunkRunner:
         # Only now: what is stopped before it is done leaves no records of what nobody is told.
         call = Call(ROUTE, started, self._stamps.now())
         answers = [self._recorded(predicted, call) for predicted in pieces]
-        return self._finished(chunk, Answers.joined(answers) if answers else NONE, call.time)
+        return self._finished(chunk, AnswerTable.joined(answers) if answers else NONE, call.time)
 
     def _body(self, chunk: ClaimedChunk) -> bytes:
         return self._storage.read(chunk.job_id, body_name(chunk.number)) if chunk.body is None else chunk.body
@@ -114,14 +114,14 @@ class ChunkRunner:
         valid = [row for row in range(len(rows)) if row not in problems]
         return Predicted(rows, predictions, problems, columns, ids(valid))
 
-    def _recorded(self, predicted: Predicted, call: Call) -> Answers:
+    def _recorded(self, predicted: Predicted, call: Call) -> AnswerTable:
         """The answers, once they are recorded.
 
         Raises:
             NotStored: they cannot be, and may not be given.
         """
         rows, predictions, problems, columns, ids = predicted
-        answers = Answers.of(predictions, problems, ids, rows.entity_ids)
+        answers = AnswerTable.of(predictions, problems, ids, rows.entity_ids)
         if self._records is None or not ids:
             return answers
         entity_ids = [entity_id for row, entity_id in enumerate(rows.entity_ids) if row not in problems]
@@ -130,7 +130,7 @@ class ChunkRunner:
         happened("recorded" if is_logged else "unlogged", {"rows": len(ids)})
         return replace(answers, is_logged=is_logged)
 
-    def _finished(self, chunk: ClaimedChunk, answers: Answers, time: str) -> FinishedChunk:
+    def _finished(self, chunk: ClaimedChunk, answers: AnswerTable, time: str) -> FinishedChunk:
         provenance = {**provenance_of(self._served), "timestamp": time}
         result: bytes | None = pack(answers, provenance, self._served.schema.classes)
         assert result is not None
@@ -145,8 +145,8 @@ def _ids_of(job_id: str, numbers: Sequence[int], rows: Iterable[int]) -> list[st
     return prediction_ids(job_id, (numbers[row] for row in rows))
 
 
-def _alone(answers: Answers, row: int) -> Answers:
+def _alone(answers: AnswerTable, row: int) -> AnswerTable:
     """The answer to one row, as the answers to many."""
     probabilities = None if answers.probabilities is None else answers.probabilities[row : row + 1]
     ids, entity_ids = answers.prediction_ids[row : row + 1], answers.entity_ids[row : row + 1]
-    return Answers(answers.values[row : row + 1], probabilities, {}, ids, entity_ids, answers.is_logged)
+    return AnswerTable(answers.values[row : row + 1], probabilities, {}, ids, entity_ids, answers.is_logged)

@@ -15,7 +15,7 @@ def training_backend(settings: TrainingSettings) -> Iterator[None]:
     """Run joblib's parallel work on a Dask cluster if `training.engine` is `dask`, and on this machine otherwise.
 
     Raises:
-        EngineError: Dask is not installed, or no scheduler answers.
+        ExecutorError: Dask is not installed, or no scheduler answers.
     """
     if settings.engine == "local":
         yield

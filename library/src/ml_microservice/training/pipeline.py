@@ -25,10 +25,10 @@ from ml_microservice.evaluation import (
     evaluate_regression,
     feature_importance,
 )
+from ml_microservice.features.features_file import load_features
 from ml_microservice.features.frame_schema import check_frame
 from ml_microservice.features.infer import infer_features
 from ml_microservice.features.layout import FrameLayout
-from ml_microservice.features.loading import load_features
 from ml_microservice.features.spec import FeatureDraft, FeatureSpec
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.served_model import ServedModel, replay

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_microservice.artefact.store import ArtefactStore
-from ml_microservice.inference.files.work import ModelPlace
+from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.settings import Settings
 
 HOUSES: list[dict[str, Any]] = [

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ml_microservice.errors import EngineError, InputFileError, OutputFileError, ServiceError
-from ml_microservice.inference.files.engines import Engine
+from ml_microservice.errors import ExecutorError, InputFileError, OutputFileError, ServiceError
+from ml_microservice.inference.files.executors import Engine
+from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.inference.files.run import predict_files
-from ml_microservice.inference.files.work import ModelPlace
 from tests.inference.files.conftest import HOUSES, houses, write
 
 HEADER = "floor area,lift"
@@ -137,6 +137,6 @@ def test_a_cluster_that_is_not_there_is_an_error(model: ModelPlace, tmp_path: Pa
     source = write(tmp_path / "rows.csv", HOUSES)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(EngineError, match="no Dask scheduler answers"),
+        pytest.raises(ExecutorError, match="no Dask scheduler answers"),
     ):
         predict_files(model, [source], str(tmp_path / "out.csv"), engine=Engine("dask", scheduler="tcp://127.0.0.1:9"))

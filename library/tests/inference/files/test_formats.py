@@ -25,10 +25,10 @@ from ml_microservice.features.spec import (
 from ml_microservice.features.text_columns import from_texts
 from ml_microservice.features.text_values import MISSING_WORDS, from_text, whole
 from ml_microservice.inference.core import Core
-from ml_microservice.inference.files import parts, reading
-from ml_microservice.inference.files.engines import Engine
+from ml_microservice.inference.files import part_reader, parts
+from ml_microservice.inference.files.executors import Engine
+from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.inference.files.run import predict_files
-from ml_microservice.inference.files.work import ModelPlace
 from tests.inference.files.conftest import HOUSES, houses, read, write
 
 FORMATS = ["csv", "parquet", "jsonl", "arrow"]
@@ -40,7 +40,7 @@ FORMATS = ["csv", "parquet", "jsonl", "arrow"]
 def test_every_format_gives_the_answers_that_requests_get(
     model: ModelPlace, core: Core, tmp_path: Path, into: str, out: str, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PIECE_ROWS", piece)
+    monkeypatch.setattr(part_reader, "SLICE_ROWS", piece)
     source = write(tmp_path / f"rows.{into}", HOUSES)
     result = predict_files(model, [source], str(tmp_path / f"out.{out}"))
     rows = read(result.target)

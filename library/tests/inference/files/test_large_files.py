@@ -12,22 +12,22 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from ml_microservice.errors import EngineError
+from ml_microservice.errors import ExecutorError
 from ml_microservice.inference.files import parts
-from ml_microservice.inference.files.engines import Engine
+from ml_microservice.inference.files.executors import Engine
 from ml_microservice.inference.files.places import place
+from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.inference.files.progress import RunProgress
 from ml_microservice.inference.files.run import predict_files
-from ml_microservice.inference.files.work import ModelPlace
 from tests.inference.files.conftest import HOUSES, houses, read, write
 
 SOURCES = Path(__file__).parents[3] / "src"
 RUN = """
 import json, resource, sys
 from pathlib import Path
-from ml_microservice.inference.files.engines import Engine
+from ml_microservice.inference.files.executors import Engine
 from ml_microservice.inference.files.run import predict_files
-from ml_microservice.inference.files.work import ModelPlace
+from ml_microservice.inference.files.plan import ModelPlace
 
 if __name__ == "__main__":
     folder, source, target, workers = sys.argv[1:]
@@ -223,7 +223,7 @@ def test_what_one_process_keeps_in_memory_is_not_given_to_a_cluster(model: Model
     if bucket.startswith("memory"):
         with place(f"{bucket}/rows.csv").writing(place(bucket)) as file:
             file.write(b"floor area,lift\n100,true\n")
-        with pytest.raises(EngineError, match="seen by one process only"):
+        with pytest.raises(ExecutorError, match="seen by one process only"):
             predict_files(model, [f"{bucket}/rows.csv"], engine=Engine("dask"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml_microservice.api.app import create_app
-from ml_microservice.inference import bulk
+from ml_microservice.inference import bulk_response
 from ml_microservice.records.record import PredictionRecord
 from ml_microservice.settings import load_settings
 from tests.bodies import CSV, NDJSON, TABLES, encode, table_in
@@ -89,7 +89,7 @@ def test_the_route_that_fastapi_answers_records_too(service: Recording, read: An
 def test_bulk_answers_of_every_format_are_recorded_without_rows_that_fail(
     service: Recording, read: Any, monkeypatch: pytest.MonkeyPatch, media_type: str
 ) -> None:
-    monkeypatch.setattr(bulk, "PIECE_ROWS", 2)
+    monkeypatch.setattr(bulk_response, "SLICE_ROWS", 2)
     rows = [{**HOUSE}, {**WRONG}, {**BARE}]
     if media_type == CSV:
         rows[0]["view"], rows[0]["lift"] = json.dumps(HOUSE["view"]), "true"
@@ -216,7 +216,7 @@ def test_on_a_full_disk_nothing_is_answered_without_a_record(
 def test_a_piece_of_a_long_answer_that_cannot_be_recorded_is_refused_row_by_row(
     trained_project: Path, small_disk: Path, read: Any, monkeypatch: pytest.MonkeyPatch, media_type: str
 ) -> None:
-    monkeypatch.setattr(bulk, "PIECE_ROWS", 20)
+    monkeypatch.setattr(bulk_response, "SLICE_ROWS", 20)
     service = Recording(trained_project, small_disk)
     with service.client as client:
         (small_disk / "ballast").write_bytes(b"x" * (2**21 - 40 * 4096))

@@ -4,7 +4,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ml_microservice.errors import Fault, InputFileError
 from ml_microservice.extras import how_to_install
-from ml_microservice.inference.answers import probability_columns
+from ml_microservice.inference.answer_writers import probability_columns
 from ml_microservice.inference.files.places import ending
 from ml_microservice.inference.served_model import ServedModel
 

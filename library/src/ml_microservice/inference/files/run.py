@@ -11,14 +11,14 @@ from typing import IO, Any
 import orjson
 
 from ml_microservice.errors import Fault, OutputFileError
-from ml_microservice.inference.files.engines import Engine, spread
+from ml_microservice.inference.files.executors import Engine, spread
 from ml_microservice.inference.files.formats import Format, added_fields, arrow, format_of
 from ml_microservice.inference.files.parts import PART_BYTES, PART_ROWS, Part, measure, parts
 from ml_microservice.inference.files.places import Place
+from ml_microservice.inference.files.plan import BAD_COLUMNS, Done, ModelPlace, Work, bad_name, record_name, result_name
 from ml_microservice.inference.files.progress import RunProgress, Tally
 from ml_microservice.inference.files.sources import Sources, examine, find
 from ml_microservice.inference.files.target import Target, choose_target
-from ml_microservice.inference.files.work import BAD_COLUMNS, Done, ModelPlace, Work, bad_name, record_name, result_name
 
 MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 
@@ -62,11 +62,11 @@ def predict_files(
     Raises:
         InputFileError: an input is missing, damaged, of no known format, or has other columns than the model takes.
         OutputFileError: the result cannot be written, or there is one already.
-        EngineError: the processes or the cluster failed.
+        ExecutorError: the processes or the cluster failed.
     """
     arrow()
-    from ml_microservice.inference.files.predicting import predict_part, served_model
-    from ml_microservice.inference.files.writing import join, joined_format
+    from ml_microservice.inference.files.part_prediction import predict_part, served_model
+    from ml_microservice.inference.files.part_writer import join, joined_format
 
     files = find(inputs)
     target = choose_target(inputs, files, output, format)
@@ -137,7 +137,7 @@ def _read(file: Place) -> Any:
 
 def _write_bad_rows(target: Target, planned: Sequence[Part], done: dict[int, Done]) -> None:
     """One file of all bad rows, with rows counted from the start of their file."""
-    from ml_microservice.inference.files.writing import csv_line
+    from ml_microservice.inference.files.part_writer import csv_line
 
     if not any(done[part.index].bad for part in planned):
         target.bad_rows.remove()
@@ -154,7 +154,7 @@ def _write_bad_rows(target: Target, planned: Sequence[Part], done: dict[int, Don
 
 
 def _copy_counted(bad: IO[bytes], file: IO[bytes], before: int) -> None:
-    from ml_microservice.inference.files.writing import csv_line
+    from ml_microservice.inference.files.part_writer import csv_line
 
     for name, row, *reason in csv.reader(io.TextIOWrapper(bad, "utf-8", newline="")):
         file.write(csv_line((name, int(row) + before + 1, *reason)))

@@ -27,7 +27,7 @@ from ml_microservice.inference.engine.compiled import (
     dense,
 )
 from ml_microservice.inference.outputs import class_indices
-from ml_microservice.inference.predictor import Answer, Predictor, PythonPredictor, predict_each
+from ml_microservice.inference.predictor import Prediction, Predictor, PythonPredictor, predict_each
 from ml_microservice.training.compilation.plans import Plan, plans
 from ml_microservice.training.compilation.probes import (
     Probe,
@@ -75,7 +75,7 @@ class _Subject:
     fitted: Fitted
     schema: ModelSchema
     probes: Sequence[Probe]
-    answers: Sequence[list[Answer | Exception]]
+    answers: Sequence[list[Prediction | Exception]]
 
     @property
     def python(self) -> PythonPredictor:

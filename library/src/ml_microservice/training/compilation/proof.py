@@ -12,10 +12,10 @@ import numpy as np
 
 from ml_microservice.inference.engine.checks import Matrix
 from ml_microservice.inference.engine.compiled import Answering, Transform, dense
-from ml_microservice.inference.predictor import Answer, Predictor, predict_each
+from ml_microservice.inference.predictor import Prediction, Predictor, predict_each
 from ml_microservice.training.compilation.probes import Probe, batches
 
-Answers = Sequence[Answer | Exception]
+Answers = Sequence[Prediction | Exception]
 
 
 class Unproved(Exception):
@@ -37,7 +37,7 @@ class Proof:
         Raises:
             Unproved: it does not.
         """
-        answered = [at for at, answer in enumerate(answers) if isinstance(answer, Answer)]
+        answered = [at for at, answer in enumerate(answers) if isinstance(answer, Prediction)]
         if not answered:
             return
         part = {name: [values[at] for at in answered] for name, values in probe.columns.items()}
@@ -108,7 +108,7 @@ def _same_bits(expected: Matrix, found: Matrix, name: str) -> None:
         raise Unproved(f"{name}: column {int(np.argwhere(~same)[0][1])} of the matrix differs")
 
 
-def _same_refusal(name: str, expected: Answer | Exception, found: Answer | Exception) -> None:
+def _same_refusal(name: str, expected: Prediction | Exception, found: Prediction | Exception) -> None:
     """Both raise, and both in the way that a caller is told the same: 422 for ValueError, 500 for anything else."""
     if isinstance(expected, Exception) and isinstance(found, Exception):
         if isinstance(expected, ValueError) == isinstance(found, ValueError):
@@ -119,7 +119,7 @@ def _same_refusal(name: str, expected: Answer | Exception, found: Answer | Excep
     raise Unproved(f"{name}: only the compiled form refuses: {found}")
 
 
-def _difference(name: str, expected: Answer, found: Answer) -> float:
+def _difference(name: str, expected: Prediction, found: Prediction) -> float:
     before, now = expected.value, found.value
     if isinstance(before, str) or isinstance(now, str):
         if before != now:

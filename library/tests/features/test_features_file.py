@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ml_microservice.errors import ConfigError, Fault
-from ml_microservice.features.loading import complete_features, load_features
+from ml_microservice.features.features_file import complete_features, load_features
 from ml_microservice.features.spec import CategoryFeature, FeatureDraft, FloatFeature, VectorFeature
 
 HEADER = "task: regression\ntarget: y\nfeatures:\n"

@@ -3,17 +3,18 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ml_microservice.inference.answers import Answers, Heading, Writer
+from ml_microservice.inference.answer_table import AnswerTable
+from ml_microservice.inference.answer_writers import Heading, Writer
 from ml_microservice.inference.bulk_formats import BulkFormat
 from ml_microservice.inference.rows import Rows
 from ml_microservice.inference.served_model import ServedModel
 
-PIECE_ROWS = 2_000
+SLICE_ROWS = 2_000
 """Rows that are predicted together; an answer of more is sent as it is made."""
 
 
 @dataclass(frozen=True)
-class BulkAnswer:
+class BulkResponse:
     """The answer to a bulk request."""
 
     media_type: str
@@ -26,7 +27,7 @@ class BulkAnswer:
     @property
     def is_streamed(self) -> bool:
         """Whether the body comes in several pieces."""
-        return self.rows > PIECE_ROWS
+        return self.rows > SLICE_ROWS
 
     async def body(self) -> bytes:
         """The whole body."""
@@ -42,19 +43,19 @@ def heading_of(served: ServedModel, rows: Rows, provenance: dict[str, str], *, h
 
 async def written(
     rows: Rows,
-    answer: Callable[[Rows], Answers],
+    answer: Callable[[Rows], AnswerTable],
     format: BulkFormat,
     heading: Heading,
     run: Callable[[Callable[[], bytes | None]], Awaitable[bytes | None]],
 ) -> AsyncIterator[bytes]:
     """The answers to rows in a format; every piece is one call that `run` makes beside the event loop."""
-    steps: Iterator[bytes] = _written(rows.pieces(PIECE_ROWS), answer, format.writer(heading))
+    steps: Iterator[bytes] = _written(rows.slices(SLICE_ROWS), answer, format.writer(heading))
     while (chunk := await run(lambda: next(steps, None))) is not None:
         if chunk:
             yield chunk
 
 
-def _written(pieces: Iterable[Rows], answer: Callable[[Rows], Answers], writer: Writer) -> Iterator[bytes]:
+def _written(pieces: Iterable[Rows], answer: Callable[[Rows], AnswerTable], writer: Writer) -> Iterator[bytes]:
     for piece in pieces:
         yield writer.write(answer(piece))
     yield writer.end()

@@ -8,8 +8,8 @@ import orjson
 from numpy.typing import NDArray
 
 from ml_microservice.features.columns import Columns
-from ml_microservice.inference.answers import Answers
-from ml_microservice.inference.batching import MicroBatcher
+from ml_microservice.inference.answer_table import AnswerTable
+from ml_microservice.inference.micro_batcher import MicroBatcher
 from ml_microservice.inference.problems import record_not_stored
 from ml_microservice.inference.row_answers import Observe, RowAnswers
 from ml_microservice.inference.rows import EntityIds, RowReader
@@ -57,7 +57,7 @@ Keep = Callable[[Sequence[str], EntityIds, Columns, Sequence[str | float], NDArr
 """Records answers, as `ModelRecorder.keep_rows` does for a call."""
 
 
-def kept(keep: Keep, columns: Columns, answers: Answers) -> bool:
+def kept(keep: Keep, columns: Columns, answers: AnswerTable) -> bool:
     """Whether answers, none of which is a problem, are recorded.
 
     Raises:

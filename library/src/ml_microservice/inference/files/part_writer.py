@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ml_microservice.inference.files.formats import Format
-from ml_microservice.inference.files.reading import Piece
+from ml_microservice.inference.files.part_reader import Piece
 
 GROUP_ROWS = 100_000
 """Rows in a row group or a record batch, about: readers like large ones, memory does not."""

@@ -9,7 +9,7 @@ from multiprocessing import connection, get_context, parent_process
 from threading import Thread
 from typing import Literal, TypeVar
 
-from ml_microservice.errors import EngineError, Fault
+from ml_microservice.errors import ExecutorError, Fault
 from ml_microservice.inference.cluster import dask_client
 from ml_microservice.inference.files.places import Place
 
@@ -48,12 +48,12 @@ def spread(
         places: what the work reads and writes.
 
     Raises:
-        EngineError: the processes died, or there is no such cluster.
+        ExecutorError: the processes died, or there is no such cluster.
     """
     is_shared = all(place.is_shared for place in places)
     if engine.name == "dask":
         if not is_shared:
-            raise EngineError(Fault("memory:// is seen by one process only", advice="leave out --engine dask"))
+            raise ExecutorError(Fault("memory:// is seen by one process only", advice="leave out --engine dask"))
         # Work that is done twice because a worker was lost writes the same files again.
         with (
             dask_client(engine.scheduler, engine.processes) as client,
@@ -81,7 +81,7 @@ def _submitted(
             yield from _completed(waiting)
     except BrokenExecutor:
         advice = "was it the memory? With --workers 1 it needs the least; what is done is not done again"
-        raise EngineError(Fault("a process that predicts has died", advice=advice)) from None
+        raise ExecutorError(Fault("a process that predicts has died", advice=advice)) from None
     finally:
         for future in waiting:
             future.cancel()

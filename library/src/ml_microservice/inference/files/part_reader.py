@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ml_microservice.errors import Fault, InputFileError
 from ml_microservice.features.arrow_columns import natural_type
+from ml_microservice.features.request import JsonObject
 from ml_microservice.features.spec import Feature
 from ml_microservice.features.text_columns import from_texts
 from ml_microservice.features.text_values import from_text, whole
@@ -21,7 +22,7 @@ from ml_microservice.inference.files.parts import Part
 from ml_microservice.inference.files.places import place
 from ml_microservice.inference.rows import RowReader
 
-PIECE_ROWS = 10_000
+SLICE_ROWS = 10_000
 """Rows that are predicted together."""
 JSON_TYPES: dict[str, set[type]] = {
     "float": {int, float},
@@ -33,7 +34,6 @@ JSON_TYPES: dict[str, set[type]] = {
     "vector": {list},
 }
 """Of the values whose columns are made at once, besides None."""
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Piece:
     """Table of the features and the entity id, null where a row is odd."""
     odd: NDArray[np.bool_]
     """Rows with a value that is written in some rare way, which are validated one by one."""
-    record: Callable[[int], Record]
+    record: Callable[[int], JsonObject]
     """An odd row as a caller would send it."""
     carried: Any
     """Table of the columns that the result takes over; None where it takes the lines."""
@@ -85,8 +85,8 @@ def _tables(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
     first = 0
     with place(part.source.url).open() as file:
         for batch in _batches(part, file):
-            for start in range(0, batch.num_rows, PIECE_ROWS):
-                table = pa.Table.from_batches([batch.slice(start, PIECE_ROWS)]).select(schema.names)
+            for start in range(0, batch.num_rows, SLICE_ROWS):
+                table = pa.Table.from_batches([batch.slice(start, SLICE_ROWS)]).select(schema.names)
                 rows = table.num_rows
                 yield Piece(
                     np.arange(first, first + rows),
@@ -101,7 +101,7 @@ def _tables(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
 def _batches(part: Part, file: Any) -> Iterator[Any]:
     groups = range(part.start, part.stop)
     if part.source.format == "parquet":
-        yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(PIECE_ROWS, row_groups=groups)
+        yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(SLICE_ROWS, row_groups=groups)
     elif part.source.is_stream:
         yield from pa.ipc.open_stream(file)
     else:
@@ -127,9 +127,9 @@ def _csv(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
     ).combine_chunks()
     total = table.num_rows + len(unreadable)
     numbers = np.delete(np.arange(total), [number for number, _ in unreadable])
-    for start in range(0, max(table.num_rows, 1), PIECE_ROWS):
-        texts = table.slice(start, PIECE_ROWS)
-        yield _of_texts(texts, numbers[start : start + PIECE_ROWS], reader, schema, () if start else unreadable)
+    for start in range(0, max(table.num_rows, 1), SLICE_ROWS):
+        texts = table.slice(start, SLICE_ROWS)
+        yield _of_texts(texts, numbers[start : start + SLICE_ROWS], reader, schema, () if start else unreadable)
 
 
 def _of_texts(
@@ -144,7 +144,7 @@ def _of_texts(
     id_name = reader.served.id_name
     ids = {} if id_name is None or id_name not in arrays else {id_name: arrays[id_name]}
 
-    def record(row: int) -> Record:
+    def record(row: int) -> JsonObject:
         values = {name: _meant(arrays[name][row].as_py(), reader.features[name]) for name in columns}
         return values | {name: texts[row].as_py() for name, texts in ids.items()}
 
@@ -164,10 +164,10 @@ def _array(column: Any) -> Any:
 def _json_lines(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
     lines = [line for raw in _bytes(part).split(b"\n") if (line := raw.strip())]
     added = {"prediction", "error"}
-    for start in range(0, len(lines), PIECE_ROWS):
-        rows: list[Record] = []
+    for start in range(0, len(lines), SLICE_ROWS):
+        rows: list[JsonObject] = []
         numbers, kept, unreadable = [], [], []
-        for number, line in enumerate(lines[start : start + PIECE_ROWS], start):
+        for number, line in enumerate(lines[start : start + SLICE_ROWS], start):
             row = _loaded(line)
             if not isinstance(row, dict):
                 unreadable.append((number, "is not JSON" if row is None else "is not a JSON object"))
@@ -192,7 +192,7 @@ def _loaded(line: bytes) -> Any:
 
 
 def _of_records(
-    rows: list[Record],
+    rows: list[JsonObject],
     numbers: NDArray[np.int64],
     lines: list[bytes],
     unreadable: Sequence[tuple[int, str]],
@@ -212,7 +212,7 @@ def _of_records(
         odd |= strange_ids
         columns[id_name] = pa.array([None if type(v) is not str else v for v in ids], pa.string())
 
-    def record(row: int) -> Record:
+    def record(row: int) -> JsonObject:
         given = {name: rows[row].get(name) for name in columns}
         for name, feature in reader.features.items():
             if given[name] != given[name]:
@@ -246,7 +246,7 @@ def _column(values: list[Any], feature: Feature) -> tuple[Any, NDArray[np.bool_]
         return pa.nulls(len(values), kind), np.ones(len(values), dtype=bool)
 
 
-def _carried(rows: list[Record], values: Any, schema: Any, reader: RowReader, part: Part) -> Any:
+def _carried(rows: list[JsonObject], values: Any, schema: Any, reader: RowReader, part: Part) -> Any:
     unknown = {name for row in rows for name in row} - set(schema.names)
     arrays = []
     for column in schema:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from ml_microservice.inference.predictor import Answer, Predictor, predict_each
+from ml_microservice.inference.predictor import Prediction, Predictor, predict_each
 from ml_microservice.inference.problems import caller_gone, timed_out, too_many_requests
 from ml_microservice.inference.row_answers import Asked, RowAnswer
 from ml_microservice.inference.served_model import ServedModel
@@ -26,7 +26,7 @@ SWITCH_SECONDS = 0.0005
 """Time that a thread keeps the interpreter while the event loop waits for it: of Python's 5 ms, a probe would wait for
 several in a row while a model computes in Python."""
 Result = TypeVar("Result")
-Finish = Callable[[Sequence[Asked], Sequence[Answer | Exception]], Sequence[RowAnswer | Exception]]
+Finish = Callable[[Sequence[Asked], Sequence[Prediction | Exception]], Sequence[RowAnswer | Exception]]
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class MicroBatcher:
             done = asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
             done.add_done_callback(lambda finished: self._end(batch, finished.result()))
 
-    def _end(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
+    def _end(self, batch: Sequence[_Waiting], answers: Sequence[Prediction | Exception]) -> None:
         self._busy = False
         self._settle(batch, answers)
         self._flush_again()
@@ -127,7 +127,7 @@ class MicroBatcher:
                 wanted.append(item)
         return wanted
 
-    def _answers(self, batch: Sequence[_Waiting]) -> list[Answer | Exception]:
+    def _answers(self, batch: Sequence[_Waiting]) -> list[Prediction | Exception]:
         if not batch:
             return []
         if self._is_traced and (spans := [item.asked.span for item in batch if item.asked.span is not None]):
@@ -135,10 +135,10 @@ class MicroBatcher:
                 return self._predict(batch)
         return self._predict(batch)
 
-    def _predict(self, batch: Sequence[_Waiting]) -> list[Answer | Exception]:
+    def _predict(self, batch: Sequence[_Waiting]) -> list[Prediction | Exception]:
         return predict_each(self._predictor, self.served.columns([item.asked.row for item in batch]))
 
-    def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Answer | Exception]) -> None:
+    def _settle(self, batch: Sequence[_Waiting], answers: Sequence[Prediction | Exception]) -> None:
         if not batch:
             return
         told: Sequence[RowAnswer | Exception]

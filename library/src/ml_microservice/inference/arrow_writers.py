@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml_microservice.inference.answers import Answers, Heading, probability_columns, table_columns
+from ml_microservice.inference.answer_table import AnswerTable
+from ml_microservice.inference.answer_writers import Heading, probability_columns, table_columns
 
 
 class ArrowWriter:
@@ -24,7 +25,7 @@ class ArrowWriter:
         self._schema = schema_of(heading)
         self._writer = open_writer(self._sink, self._schema)
 
-    def write(self, answers: Answers) -> bytes:
+    def write(self, answers: AnswerTable) -> bytes:
         """See `Writer`."""
         columns = table_columns(answers, self._heading)
         if self._heading.id_name is not None and self._heading.has_text_ids:
