@@ -18,7 +18,7 @@ from ml_microservice.training.origin import git_commit, model_libraries
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of examining one subject."""
 
     subject: str
     words: str
@@ -26,7 +26,7 @@ class Finding:
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Look at everything that serving and training need; what depends on a broken thing is left out."""
+    """Examine everything that serving and training need; what depends on something broken is skipped."""
     yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     try:
         settings = load_delivery_settings(root)

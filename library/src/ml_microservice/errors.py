@@ -1,7 +1,7 @@
-"""The errors of the service, each carrying what the person who reads it needs.
+"""The errors of the service, with what their reader needs.
 
-`Fault` is one thing wrong (where, what, how to mend it); a `ServiceError` carries one or many of them, because
-a person would rather hear of all mistakes at once.
+A `Fault` is one thing that is wrong: where, what, and how to fix it. A `ServiceError` carries one or many of them,
+because a person would rather see all mistakes at once.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong, in the words of the person who can mend it."""
+    """One thing that is wrong, in the words of the person who can fix it."""
 
     message: str
     """What is wrong, naming the feature or key and the rule."""
@@ -29,14 +29,14 @@ class Fault:
 
 
 class ServiceError(Exception):
-    """Base of all errors that are meant for people: its text is shown, its traceback is not."""
+    """Base of all errors that are meant for people: the text is shown, the traceback is not."""
 
     def __init__(self, *faults: Fault | str) -> None:
         self.faults = tuple(Fault(fault) if isinstance(fault, str) else fault for fault in faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
     def __reduce__(self) -> tuple[type["ServiceError"], tuple[Fault, ...]]:
-        # Comes whole out of another process.
+        # An error from another process arrives with all its faults.
         return type(self), self.faults
 
 
@@ -57,11 +57,11 @@ class ArtefactError(ServiceError):
 
 
 class GateError(ServiceError):
-    """A model cannot be evaluated or judged, because what that takes is missing or has changed."""
+    """A model cannot be evaluated or judged, because something needed for it is missing or has changed."""
 
 
 class InstallError(ServiceError):
-    """Elasticsearch or Kibana cannot be reached, or does not take what is installed there."""
+    """Elasticsearch or Kibana cannot be reached, or refuses what is to be installed."""
 
 
 class InputFileError(ServiceError):
@@ -73,19 +73,19 @@ class OutputFileError(ServiceError):
 
 
 class ExecutorError(ServiceError):
-    """The processes or the cluster that were to do the work are not there, or died."""
+    """The worker processes or the Dask cluster cannot be reached, or died."""
 
 
 class StorageError(ServiceError):
-    """The bodies and results of jobs cannot be read or written where they are kept."""
+    """The storage of jobs' bodies and results cannot be read or written."""
 
 
 class DatabaseError(ServiceError):
-    """The database of records cannot be reached, or is not as this code needs it."""
+    """The database cannot be reached, or its tables are not those that this code needs."""
 
 
 class BrokerError(ServiceError):
-    """What carries messages to the workers of jobs cannot be reached, or does not take them."""
+    """The broker of jobs cannot be reached, or refuses messages."""
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
@@ -95,7 +95,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
 
 
 def listed(words: Iterable[object], limit: int = 12) -> str:
-    """Words joined by commas, cut after `limit` of them."""
+    """Words joined by commas, with at most `limit` of them spelled out."""
     texts = [str(word) for word in words]
     shown = ", ".join(texts[:limit])
     return f"{shown} and {len(texts) - limit} more" if len(texts) > limit else shown

@@ -13,7 +13,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line: time, level, logger, message, and the traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON."""
+        """A log record as one line of JSON."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -38,7 +38,7 @@ def logging_config(settings: LoggingSettings) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": settings.format}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
-            "service": {"level": level},
+            "ml_microservice": {"level": level},
             "uvicorn": {"level": level},
             # Every request is in the metrics already; a line for each would cost more than answering it.
             "uvicorn.access": {"level": "WARNING"},
@@ -47,5 +47,5 @@ def logging_config(settings: LoggingSettings) -> dict[str, Any]:
 
 
 def configure_logging(settings: LoggingSettings) -> None:
-    """Log as the settings say."""
+    """Configure logging from the settings."""
     logging.config.dictConfig(logging_config(settings))

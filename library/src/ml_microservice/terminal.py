@@ -14,7 +14,7 @@ out, err = Console(), Console(stderr=True)
 
 @contextmanager
 def stages(count: int) -> Iterator[Callable[[str], None]]:
-    """Show the progress of work that comes in stages; yields what to call with the name of each."""
+    """Show the progress of a number of stages; yields the function to call with the name of each as it begins."""
     columns = (SpinnerColumn(), TextColumn("{task.completed}/{task.total} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
         task = progress.add_task("", total=count, completed=-1)
@@ -23,7 +23,7 @@ def stages(count: int) -> Iterator[Callable[[str], None]]:
 
 
 def show_faults(faults: Sequence[Fault]) -> None:
-    """Say what is wrong, where, and how to mend it."""
+    """Print what is wrong, where, and how to fix it."""
     for fault in faults:
         place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
         err.print(f"[bold red]error[/] {place}" if place else "[bold red]error[/]", soft_wrap=True, highlight=False)
@@ -34,7 +34,7 @@ def show_faults(faults: Sequence[Fault]) -> None:
 
 @contextmanager
 def faults_shown() -> Iterator[None]:
-    """Show the faults of a `ServiceError` to people, and exit with 1."""
+    """Print the faults of a `ServiceError`, and exit with 1."""
     try:
         yield
     except ServiceError as error:

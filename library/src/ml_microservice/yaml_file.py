@@ -1,6 +1,6 @@
 """Reading a YAML file together with the line of every key, so that an error can say where to look.
 
-YAML 1.2 by ruamel.yaml: `NO` and `on` are words, not booleans, and a key that stands twice is an error.
+ruamel.yaml reads YAML 1.2: `NO` and `on` are words, not booleans, and a duplicate key is an error.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ class YamlFile:
     """A YAML file as plain data, with the lines that its keys stand on."""
 
     name: str
-    """The file's path as shown to people."""
+    """The file's path as errors show it."""
     data: Any
     """Dictionaries, lists and scalars."""
     lines: Mapping[Location, int]
     """Line, counted from 1, of every key and list item by its path."""
 
     def line(self, location: Location) -> int | None:
-        """The line of a key, or of the nearest key above it that is written in the file."""
+        """The line of a key; of the nearest section around it if the file does not have the key."""
         for end in range(len(location), 0, -1):
             if location[:end] in self.lines:
                 return self.lines[location[:end]]
@@ -59,7 +59,7 @@ def parse_yaml(text: str, name: str) -> YamlFile:
     """Parse YAML text; `name` is what errors call it.
 
     Raises:
-        ConfigError: the text is not YAML, or a key stands twice.
+        ConfigError: the text is not YAML, or has a duplicate key.
     """
     try:
         tree = YAML(typ="rt").load(text)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from ml_microservice.database.engine import open_engine
-from ml_microservice.database.migrating import migrate
+from ml_microservice.database.revision import migrate
 from ml_microservice.jobs.store import Claim, ClaimedChunk, FinishedChunk, JobStore, NewChunk, NewJob
 from ml_microservice.settings import JobsSettings, Settings
 

@@ -15,7 +15,7 @@ import trustme
 from standardwebhooks.webhooks import Webhook
 
 from ml_microservice.database.engine import open_engine
-from ml_microservice.database.migrating import migrate
+from ml_microservice.database.revision import migrate
 from ml_microservice.inference.problems import Problem
 from ml_microservice.jobs import webhooks
 from ml_microservice.jobs.job import FinishedChunk, Job, NewChunk, NewJob

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from ml_microservice.tracing.tracer import Tracer
 
 ON_STOPPING = "on_stopping"
-"""In the state that the lifespan gives the server: called when it is about to stop, before requests are waited for."""
+"""Key of the lifespan's state: the function that the server calls when it begins to stop, before it waits for
+requests."""
 
 
 def create_app(settings: Settings | None = None, model: ReadModel | None = None) -> ASGIApp:
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
 
     Args:
         settings: those of the current folder by default.
-        model: what `read_configured_model` gave, where that was done before this process was forked.
+        model: the result of `read_configured_model`, if the model was read before this process was forked.
 
     Raises:
         ServiceError: the configuration or the model cannot be used.
@@ -126,10 +127,10 @@ def _add_routes(app: FastAPI) -> None:
     table: list[tuple[str, str, Callable[..., object], str, str]] = [
         ("POST", "/predict", routes.predict, "prediction", "Predict one row"),
         ("POST", "/predict/batch", routes.predict_batch, "prediction", "Predict many rows"),
-        ("POST", "/feedback", routes.feedback, "feedback", "Say what became of predictions"),
+        ("POST", "/feedback", routes.feedback, "feedback", "Send the true labels of predictions"),
         ("GET", "/model", routes.model, "model", "The model that is served"),
-        ("GET", "/monitoring/performance", performance.performance, "monitoring", "How right the model is in service"),
-        ("GET", "/monitoring/drift", drift.drift, "monitoring", "What has changed since training"),
+        ("GET", "/monitoring/performance", performance.performance, "monitoring", "Accuracy of the model in service"),
+        ("GET", "/monitoring/drift", drift.drift, "monitoring", "Drift since training"),
         ("GET", "/health/live", routes.live, "operation", "Is the process alive?"),
         ("GET", "/health/ready", routes.ready, "operation", "Is a model loaded and can it answer?"),
         ("GET", "/metrics", routes.metrics, "operation", "Prometheus metrics"),
@@ -140,7 +141,7 @@ def _add_routes(app: FastAPI) -> None:
 
 
 def _middleware(settings: Settings, in_work: InWork) -> list[Middleware]:
-    """Outermost first."""
+    """The middleware, outermost first."""
     api = settings.api
     cors = Middleware(
         CORSMiddleware,
@@ -169,10 +170,10 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         metrics.announce_model(core.served)
-        # What is loaded stays: looking through it again and again for garbage stops the service for tenths of seconds.
+        # What is loaded stays: collecting garbage among it would stop the service for tenths of seconds each time.
         gc.freeze()
         gc.enable()
-        # A journal belongs to one process, so it is opened here, where no process forks any more.
+        # A journal belongs to one process, so it is opened here, where no process is forked any more.
         if journal is not None:
             journal.open()
         try:
@@ -184,7 +185,7 @@ def _lifespan(
             if journal is not None:
                 journal.close()
             await app.state.monitoring.close()
-            # Last: should time run out meanwhile, only spans are lost.
+            # Last: if time runs out before it, only spans are lost.
             if tracer is not None:
                 await to_thread.run_sync(tracer.close)
             gc.unfreeze()
@@ -193,7 +194,7 @@ def _lifespan(
 
 
 def _grpc(api: ApiSettings, core: Core, in_work: InWork) -> AbstractAsyncContextManager[None]:
-    """The gRPC server, where there is to be one."""
+    """The gRPC server, if a port is set."""
     if api.grpc_port is None:
         return nullcontext()
     from ml_microservice.api.grpc.server import serving

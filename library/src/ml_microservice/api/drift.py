@@ -20,9 +20,9 @@ FUNCTION = "ml_microservice.monitoring.drift.windows:computed_drift"
 
 
 async def drift(request: Request, window: WindowLength = None) -> JSONResponse:
-    """What the served model was asked, and what it answered, beside what it was trained on.
+    """Drift of recent requests and predictions from the training data of the model that is served.
 
-    At most `monitoring.refresh_seconds` old.
+    The result is at most `monitoring.refresh_seconds` old.
     """
     monitoring, served = monitoring_of(request), core_of(request).served
     if REFERENCE not in served.manifest.files:
@@ -39,7 +39,7 @@ def watched(settings: Settings, served: ServedModel) -> list[Watched]:
 
 
 def no_reference(served: ServedModel) -> Problem:
-    """A model that was trained before references were kept."""
+    """The problem of a model that was trained before references were kept."""
     detail = f"The model {served.manifest.version} has no reference to compare records with: train it again."
     return Problem(404, "no-reference", "No reference", detail)
 

@@ -21,7 +21,7 @@ async def problem_handler(request: Request, error: Exception) -> Response:
 
 
 async def http_error_handler(request: Request, error: Exception) -> Response:
-    """What the router raises: no such path, no such method."""
+    """An error of the router: no such path, no such method."""
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
     kind = title.lower().replace(" ", "-")
@@ -42,7 +42,7 @@ async def unexpected_error_handler(request: Request, error: Exception) -> Respon
 
 
 def unexpected_problem(method: str, path: str, error: Exception) -> Problem:
-    """The problem to answer a defect with, which is logged."""
+    """The problem that answers a defect, which is logged with its traceback."""
     logger.error("%s %s failed", method, path, exc_info=error)
     return Problem(500, "internal-error", "Internal error", "The service failed; its log says why.")
 

@@ -25,36 +25,36 @@ RawHeader = tuple[bytes, bytes]
 
 
 class HotEndpoint(Protocol):
-    """What answers a path."""
+    """An endpoint that the hot route answers."""
 
     path: str
     route: str
-    """The path's template, which the metrics go by."""
+    """Template of the path, under which requests are counted."""
     status: int
-    """Of an answer."""
+    """Status of a successful answer."""
 
     def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a request is answered here, or else by FastAPI's route."""
+        """Whether a request is answered here; otherwise FastAPI's route answers it."""
         ...
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
-        """Refuse what the body need not be read for.
+        """Check the headers, before the body is read.
 
         Raises:
-            Problem: it is refused.
+            Problem: the request is refused.
         """
         ...
 
     async def answer(
         self, headers: Mapping[bytes, bytes], body: bytes, is_gone: IsGone, started: float
     ) -> tuple[bytes, Sequence[RawHeader]]:
-        """The body of the answer, and its headers but the length.
+        """The body of the answer, and its headers except the length.
 
         Args:
-            headers: of the request.
-            body: of the request.
-            is_gone: whether the caller has hung up.
-            started: when the request came, by `perf_counter`.
+            headers: the headers of the request.
+            body: the body of the request.
+            is_gone: tells whether the caller has disconnected.
+            started: when the request arrived, by `perf_counter`.
 
         Raises:
             Problem: the request is refused.
@@ -162,17 +162,17 @@ class HotRoute:
             metrics.answered(500, perf_counter() - start)
             await send_problem(unexpected_problem("POST", scope["path"], error), scope, receive, send)
             return
-        # Before it is sent: who has the answer finds it counted, even if this process is killed meanwhile.
+        # Counted before it is sent: an answer that a caller has is counted even if this process is killed.
         metrics.answered(endpoint.status, perf_counter() - start)
         length = (b"content-length", b"%d" % len(body))
         await send({"type": "http.response.start", "status": endpoint.status, "headers": [*answered, length]})
         await send({"type": "http.response.body", "body": body})
 
     def _check(self, headers: Mapping[bytes, bytes]) -> None:
-        """Refuse what no endpoint takes.
+        """Check key and size, before the body is read.
 
         Raises:
-            Problem: no valid key, or too large a body.
+            Problem: there is no valid key, or the body is too large.
         """
         if self._keys and not is_key(headers.get(b"x-api-key", b""), self._keys):
             raise no_api_key()
@@ -193,6 +193,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _hang_up(receive: Receive) -> IsGone:
-    """Whether the caller has hung up, where the server lets us look without waiting, as uvicorn does."""
+    """A function that tells whether the caller has disconnected, if the server knows it without waiting, as uvicorn
+    does."""
     cycle: Any = getattr(receive, "__self__", None)
     return (lambda: bool(cycle.disconnected)) if hasattr(cycle, "disconnected") else nobody_hangs_up

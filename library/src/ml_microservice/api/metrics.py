@@ -32,7 +32,7 @@ from ml_microservice.records.journal import Turn
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 """Methods that get a label; a caller could invent any number of others."""
 FAILURES = (429, 500, 503)
-"""Statuses that are counted from 0: of a counter that is new, Prometheus does not see the first rise."""
+"""Statuses whose counters exist from the start: Prometheus misses the first increment of a new counter."""
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -97,14 +97,14 @@ def count_unlogged(count: int) -> None:
 
 
 def announce_model(served: ServedModel) -> None:
-    """Tell which model this process serves."""
+    """Export which model this process serves."""
     manifest = served.manifest
     MODEL.labels(manifest.version, manifest.id, manifest.created_at.isoformat(), manifest.task).set(1)
     CREATED.labels(manifest.version).set(manifest.created_at.timestamp())
 
 
 def _forget_the_dead(folder: Path) -> None:
-    """Leave out what processes that have ended said of themselves, such as which model they served."""
+    """Drop the gauges of processes that have ended, such as the model that they served."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         if not _is_alive(pid):
@@ -122,7 +122,7 @@ def _is_alive(pid: int) -> bool:
 
 
 class RouteMetrics:
-    """Counts and times the requests of one route, with its counters at hand."""
+    """Counts and times the requests of one route, with its counters cached."""
 
     def __init__(self, method: str, route: str) -> None:
         self._labels = (method, route)

@@ -1,4 +1,4 @@
-"""What the service tells of its model in use: computed elsewhere, answered as JSON and shown as metrics."""
+"""Results of monitoring: computed in a child process, answered as JSON and exported as metrics."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,27 +28,27 @@ from ml_microservice.settings import Settings
 WindowLength = Annotated[
     str | None, Query(description=f"Age up to which predictions are looked at: {FORM}.", max_length=20)
 ]
-"""A parameter of a request; `seconds_of` reads it."""
+"""The query parameter `window`, which `seconds_of` reads."""
 LIBRARIES = ("pandas", "scipy", "sklearn")
-"""What computing takes. An image for a model that is compiled may be without."""
+"""Libraries that the computation needs; an image with a compiled model may lack them."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Something whose latest result is among the metrics."""
+    """A computation whose latest result is exported as metrics."""
 
     computation: Computation
     families: Callable[[dict[str, Any]], Iterable[Metric]]
-    """The metrics that a result says."""
+    """Makes the metrics from a result."""
 
 
 class Monitoring:
-    """Has things computed from the records in the database, and tells them.
+    """Results that are computed from the records in the database.
 
     Args:
-        settings: the project's.
-        watched: what is among the metrics; a scrape shows the latest results and has those computed anew that are too
-            old, so that it never waits, and nothing is computed where nobody looks.
+        settings: the project's settings.
+        watched: the computations that are exported as metrics. A scrape shows the latest results, and starts the
+            computation of those that are too old: it never waits, and without scrapes nothing is computed.
     """
 
     def __init__(self, settings: Settings, watched: Sequence[Watched]) -> None:
@@ -66,15 +66,15 @@ class Monitoring:
 
     @property
     def lacks(self) -> list[str]:
-        """The libraries of those who compute that are not installed."""
+        """The libraries needed for computations that are not installed."""
         return [name for name in LIBRARIES if find_spec(name) is None]
 
     async def computed(self, computation: Computation) -> Computed:
         """A result that is at most `monitoring.refresh_seconds` old.
 
         Raises:
-            Problem: nothing is recorded in a database, nothing can be computed here, it could not be, or too much is
-                to be.
+            Problem: there is no database of records, a library is missing, the computation failed, or too many
+                computations are waiting.
         """
         if not self.has_records:
             raise no_records()
@@ -101,25 +101,25 @@ class Monitoring:
         return generate_latest(self._registry)
 
     async def close(self) -> None:
-        """End what is being computed."""
+        """Stop running computations."""
         await self._computer.close()
 
 
 class _Latest(Collector):
-    """Metrics of results, read when they are asked for."""
+    """Metrics of the latest results, read at each scrape."""
 
     def __init__(self, watched: Sequence[Watched], known: dict[str, Computed]) -> None:
         self._watched = watched
         self._known = known
 
     def describe(self) -> Iterator[Metric]:
-        """None before anything is computed."""
+        """No metrics: which ones there are is known only once results exist."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, and how old they are."""
+        """The metrics, and the age of each result."""
         ages = GaugeMetricFamily(
-            "monitoring_age_seconds", "Age of what is shown; infinite while nothing is.", labels=["name"]
+            "monitoring_age_seconds", "Age of the latest result; infinite without one.", labels=["name"]
         )
         for watched in self._watched:
             known = self._known.get(watched.computation.name)
@@ -130,17 +130,17 @@ class _Latest(Collector):
 
 
 def monitoring_of(request: Request) -> Monitoring:
-    """The monitoring of the application that a request came to."""
+    """The monitoring of the application that received a request."""
     monitoring: Any = request.app.state.monitoring
     assert isinstance(monitoring, Monitoring)
     return monitoring
 
 
 def seconds_of(window: str | None, settings: Settings) -> float:
-    """The length of a window as a request writes it; as `config.yaml` has it, by default.
+    """The length of a window in a request, by default that of `config.yaml`.
 
     Raises:
-        Problem: it is none.
+        Problem: the text is no length.
     """
     if window is None:
         return settings.monitoring.window_hours * 3600
@@ -151,24 +151,24 @@ def seconds_of(window: str | None, settings: Settings) -> float:
 
 
 def no_records() -> Problem:
-    """A question about records where there is no database of them."""
+    """The problem where there is no database of records."""
     detail = "There is no database of predictions: config.yaml does not name 'database' in records.sinks."
     return Problem(404, "no-records", "Nothing is recorded", detail)
 
 
 def no_libraries(names: list[str]) -> Problem:
-    """A question that takes libraries to answer which this installation does without."""
+    """The problem where libraries for a computation are not installed."""
     detail = f"{', '.join(names)} is not installed here: run `ml-service drift` or `ml-service performance` elsewhere."
     return Problem(501, "not-installed", "Not computed here", detail)
 
 
 def not_computed() -> Problem:
-    """What the process that computes could not do."""
+    """The problem where a computation failed."""
     detail = "It could not be computed from the database of predictions; the service's log says why."
     return Problem(503, "not-computed", "Not computed", detail, headers={"retry-after": str(RETRY_SECONDS)})
 
 
 def too_many_computations() -> Problem:
-    """More questions than can be answered soon."""
+    """The problem where too many computations are waiting."""
     detail = "Other results are being computed: try again in some seconds."
     return Problem(429, "too-many-requests", "Too many requests", detail, headers={"retry-after": "10"})

@@ -9,10 +9,10 @@ ANY = "*/*"
 
 
 def sent_format(content_type: str | None) -> BulkFormat:
-    """The format that a body says it has; JSON if it says nothing.
+    """The format that `Content-Type` names; JSON without one.
 
     Raises:
-        Problem: it has another.
+        Problem: the format is unknown, or needs pyarrow, which is not installed.
     """
     media_type = (content_type or JSON.media_type).split(";")[0].strip().lower()
     known = next((format for format in FORMATS if format.media_type == media_type), None)
@@ -25,10 +25,10 @@ def sent_format(content_type: str | None) -> BulkFormat:
 
 
 def wanted_format(accept: str | None, sent: BulkFormat) -> BulkFormat:
-    """The format that an answer should have: of those that are accepted alike, the one that was sent comes first.
+    """The format of the answer: the one that `Accept` prefers; among equals, the format of the request.
 
     Raises:
-        Problem: none is accepted.
+        Problem: no known format is accepted.
     """
     if not accept or accept == ANY:
         return sent
@@ -46,7 +46,7 @@ def wanted_format(accept: str | None, sent: BulkFormat) -> BulkFormat:
 
 
 def _quality(media_type: str, ranges: list[tuple[str, float]]) -> float:
-    """How much a media type is wanted, by the most exact of the ranges that it is in."""
+    """The quality of a media type: that of the most specific range that includes it."""
     for matching in (media_type, media_type.split("/")[0] + "/*", ANY):
         found = [quality for name, quality in ranges if name == matching]
         if found:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's own, completed by what the served model takes and answers."""
+"""The OpenAPI document: FastAPI's own, completed with the requests and answers of the model that is served."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ PROBLEMS = {
 
 
 def for_app(app: FastAPI, core: Core, *, secured: bool) -> Callable[[], dict[str, Any]]:
-    """A replacement of `app.openapi`, which always describes the model that is served at the moment."""
+    """A replacement of `app.openapi` that always describes the model that is currently served."""
     made: dict[str, dict[str, Any]] = {}
 
     def openapi() -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _schemas(request: list[type[BaseModel]], answers: list[type[BaseModel]]) -> 
 
 
 def _protocol_schemas() -> dict[str, Any]:
-    """Of an inference request, and of what it consists of."""
+    """Schemas of an inference request and its parts."""
     schema = requests().json_schema(ref_template=REFERENCE + "{model}")
     definitions: dict[str, Any] = schema.pop("$defs")
     return {**definitions, InferenceRequest.__name__: schema}
@@ -150,7 +150,7 @@ def _complete(operation: dict[str, Any], schema: dict[str, Any], example: Any, a
 def _complete_feedback(
     operation: dict[str, Any], one: type[BaseModel], many: type[BaseModel], classes: tuple[str, ...]
 ) -> None:
-    """Feedback: one or a list, which is told from the answer, too."""
+    """Feedback on one prediction or on a list; the answer has the same form."""
     reference = {"$ref": REFERENCE + one.__name__}
     label: str | float = classes[0] if classes else 1.5
     example = {"prediction_id": "518bccd2-8977-41cb-a830-1aa744f4fb13", "label": label}
@@ -163,7 +163,7 @@ def _complete_feedback(
 
 
 def _add_formats(operation: dict[str, Any], row: dict[str, Any]) -> None:
-    """The formats of bulk requests and answers besides JSON, which OpenAPI has no words for beyond their names."""
+    """Formats of bulk requests and answers besides JSON; OpenAPI can only name them."""
     table = {"type": "string", "format": "binary", "description": "A column for each feature, named after it."}
     optional = "`logged` where `records.when_full` is `serve_unlogged`, and the entity id where one was sent"
     answer = {**table, "description": f"The columns {', '.join(ANSWER_COLUMNS)}, {optional}."}
@@ -190,7 +190,7 @@ HEADERS = {
 
 
 def _document_protocol(operation: dict[str, Any], *, is_inference: bool, is_ready: bool) -> None:
-    """The Open Inference Protocol, whose schemas are its own."""
+    """Answers of the Open Inference Protocol, which has schemas of its own."""
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
     statuses: tuple[int, ...] = (401, 404, 429) if "parameters" in operation else ()
     if is_inference:
@@ -210,7 +210,7 @@ JSON = "application/json"
 
 
 def _document_monitoring(operation: dict[str, Any]) -> None:
-    """What is computed from the database of predictions."""
+    """Answers that are computed from the database of predictions."""
     for status, words in {401: PROBLEMS[401], 429: PROBLEMS[429], 500: PROBLEMS[500], **NOT_COMPUTED}.items():
         content = {PROBLEM_TYPE: {"schema": {"$ref": REFERENCE + "ProblemDetails"}}}
         operation["responses"][str(status)] = {"description": words, "content": content}

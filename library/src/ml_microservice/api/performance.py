@@ -21,10 +21,10 @@ async def performance(
     window: WindowLength = None,
     model_version: Annotated[str | None, Query(description="Only this version.", max_length=100)] = None,
 ) -> JSONResponse:
-    """The training metrics recomputed on the predictions that have feedback, by model version, beside training's.
+    """Metrics of each model version on the predictions that have feedback, beside its metrics in training.
 
-    At most `monitoring.refresh_seconds` old. A prediction counts by the time that it was given, so a window has to be
-    longer than feedback takes to come.
+    The result is at most `monitoring.refresh_seconds` old. A prediction counts at the time when it was made, so the
+    window has to be longer than feedback takes to arrive.
     """
     monitoring = monitoring_of(request)
     seconds = seconds_of(window, monitoring.settings)

@@ -18,7 +18,7 @@ JSON = "application/json"
 async def predict(request: Request) -> Response:
     """Answer one row of features with a prediction.
 
-    What may be sent, and what comes back, follows from the model that is served.
+    The fields of the request and of the answer follow from the model that is served.
     """
     body = await _json_body(request)
     return Response(await core_of(request).predict(body), media_type=JSON)
@@ -27,9 +27,9 @@ async def predict(request: Request) -> Response:
 async def predict_batch(request: Request) -> Response:
     """Answer many rows, in order, in the format that `Accept` asks for: by default, the one that was sent.
 
-    A row that breaks a rule is answered by its own error, and the others all the same. In CSV, Arrow and Parquet, an
-    empty field is one that was left out, and a whole number may be written as 5.0. Answers of many rows are sent while
-    they are made.
+    A row that breaks a rule is answered with an error of its own; the others are answered with predictions. In CSV,
+    Arrow and Parquet, an empty field counts as left out, and a whole number may be written as 5.0. The answer to many
+    rows is streamed.
     """
     sent = sent_format(request.headers.get("content-type"))
     wanted = wanted_format(", ".join(request.headers.getlist("accept")), sent)
@@ -42,10 +42,10 @@ async def predict_batch(request: Request) -> Response:
 
 
 async def feedback(request: Request) -> Response:
-    """Say what became of a prediction, or of many: one object or a list of them, in which each stands for itself.
+    """Send the true label of a prediction, or of many: one object, or a list whose entries succeed or fail one by one.
 
-    It is stored before it is answered, whether or not its prediction has reached the database yet. Said again, it
-    changes nothing; said otherwise, what was received last counts, and what was said before is kept.
+    Feedback is stored before the request is answered, whether or not its prediction has reached the database yet.
+    Repeating it changes nothing; of different labels the last one received counts, and all are kept.
     """
     body = await _json_body(request)
     return Response(await core_of(request).feedback(body), status_code=202, media_type=JSON)
@@ -57,7 +57,7 @@ async def model(request: Request) -> JSONResponse:
 
 
 async def live() -> JSONResponse:
-    """Answers as long as the process does; restart it if it does not."""
+    """Answers 200 as long as the process works; restart it if it does not."""
     return JSONResponse({"status": "live"})
 
 
@@ -79,17 +79,17 @@ async def metrics(request: Request) -> Response:
 
 
 def core_of(request: Request) -> Core:
-    """The core of the application that a request came to."""
+    """The core of the application that received a request."""
     core: Any = request.app.state.core
     assert isinstance(core, Core)
     return core
 
 
 async def _json_body(request: Request) -> bytes:
-    """The body of a request that says it is JSON, or says nothing.
+    """The body of a request whose content type is JSON or missing.
 
     Raises:
-        Problem: it says that it is something else.
+        Problem: the content type is another.
     """
     if request.headers.get("content-type", JSON).split(";")[0].strip().lower() != JSON:
         raise not_json()

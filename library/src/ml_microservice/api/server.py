@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 1.0
-"""Time that callers with open connections have to send a request and be told that it is the last one here."""
+"""Time that an open connection has for one more request, whose answer closes it."""
 
 
 def run(options: Mapping[str, str | int | None]) -> None:
     """Serve until SIGTERM or SIGINT; requests in work are then finished.
 
     Args:
-        options: settings of the section `api` that win over `config.yaml`; None is not set.
+        options: settings of the section `api` that override `config.yaml`; None leaves a setting alone.
 
     Raises:
         ServiceError: the configuration, the model or the folder of records cannot be used, or a port is taken.
     """
-    # Worker processes may read their settings anew, so what the command line says is passed on by the environment.
+    # Workers may read their settings again, so options of the command line are passed on by the environment.
     for name, value in options.items():
         if value is not None:
             os.environ[f"{ENV_PREFIX}API__{name.upper()}"] = str(value)
@@ -48,7 +48,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
     configure_logging(settings.logging)
     if settings.records.sinks:
         prepare_folder(settings.records_directory)
-    # A stop that was asked for is no failure, also while the model is being read.
+    # SIGTERM while the model is being read is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     require_free_port(settings.api)
     require_tracing(settings)
@@ -60,7 +60,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
             finally:
                 shipping.stop()
             return
-        # Each worker has a core's worth to do, and threads that a library made would not survive the fork.
+        # Each worker can fill one core, and threads of a library would not survive the fork.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         # A single process, the usual case in a container, needs no multiprocessing.
         from ml_microservice.processes.workers import Service, Workers
@@ -70,7 +70,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
 
 
 def listener(settings: Settings) -> socket.socket:
-    """The socket of the service, bound: nobody is let in before a server listens on it.
+    """The bound socket of the service; connections are accepted only once a server listens on it.
 
     Raises:
         ServiceError: there is no model to serve, or the port is taken.
@@ -99,9 +99,9 @@ def serve(
     """Serve in this process until SIGTERM or SIGINT.
 
     Args:
-        settings: of the project.
-        listening: where to take requests from.
-        model: read before this process was forked; by default it is read here.
+        settings: the project's settings.
+        listening: the bound socket.
+        model: the model, if it was read before this process was forked; by default it is read here.
         on_started: called once requests are answered.
 
     Raises:
@@ -128,27 +128,27 @@ def _read_model(settings: Settings) -> "ReadModel":
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends without cutting off a caller."""
+    """uvicorn's server, with a shutdown that cuts off no caller."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer."""
+        """Start to answer requests."""
         await super().startup(sockets)
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let nobody else in, answer who is here once more and say that it was the last time, then end as uvicorn does.
+        """Accept no more connections, answer open ones once more with `connection: close`, then end as uvicorn does.
 
-        uvicorn alone cuts off who has connected but was not let in yet, and closes a connection between two requests
+        uvicorn alone resets connections that wait in the backlog, and closes a connection between two requests
         although the second one is on its way.
         """
         self.server_state.default_headers.append((b"connection", b"close"))
-        # Those who only wait would be waited for.
+        # Requests that only wait for a job would delay the shutdown.
         self.lifespan.state.get("on_stopping", lambda: None)()
-        waiting = [caller for listening in sockets or () for caller in _at_the_door(listening)]
+        waiting = [caller for listening in sockets or () for caller in _backlog(listening)]
         for server in self.servers:
             server.close()
         loop = asyncio.get_running_loop()
@@ -165,8 +165,8 @@ class Server(uvicorn.Server):
         return protocol
 
 
-def _at_the_door(listening: socket.socket) -> Iterator[socket.socket]:
-    """Those who have connected and wait to be let in."""
+def _backlog(listening: socket.socket) -> Iterator[socket.socket]:
+    """Connections that wait to be accepted."""
     with suppress(BlockingIOError):
         while True:
             yield listening.accept()[0]

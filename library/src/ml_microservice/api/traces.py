@@ -1,4 +1,4 @@
-"""A span for every request, around everything that answers: only where traces are on."""
+"""A span for every request, around the whole application; used only where tracing is on."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -14,12 +14,12 @@ PROPAGATED = frozenset({b"traceparent", b"tracestate"})
 
 
 class RequestSpans:
-    """Continues the caller's trace, or begins one; who only watches the service is not traced.
+    """Continues the caller's trace or begins one, except for health checks and metrics.
 
     Args:
-        app: answers the requests.
-        endpoints: those that answer before the router, which says the others' routes.
-        tracer: of this process.
+        app: the application, with the hot route.
+        endpoints: the endpoints of the hot route; the router knows the routes of all others.
+        tracer: the tracer of this process.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Iterable[HotEndpoint], tracer: Tracer) -> None:

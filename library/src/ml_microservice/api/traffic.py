@@ -12,15 +12,15 @@ from ml_microservice.inference.problems import Problem, body_too_large, no_api_k
 from ml_microservice.tracing.current import note
 
 PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"})
-"""Paths that no limit and no key applies to: who watches the service must see it when it is busy."""
+"""Paths without limits and keys: monitoring must reach a busy service."""
 KEYED = frozenset({"/predict", "/predict/batch", "/feedback", "/model", "/jobs"})
 OWN_LIMIT = "/jobs"
-"""The path whose bodies have a limit of their own, which its route keeps."""
+"""Path with a body limit of its own, which its route enforces."""
 PROBLEM_TYPE = "application/problem+json"
 
 
 def error_body(problem: Problem, path: str) -> tuple[bytes, str]:
-    """The body that answers a problem, and its media type: below `/v2`, as the Open Inference Protocol has it."""
+    """The body of an error answer, and its media type: below `/v2`, in the form of the Open Inference Protocol."""
     if path.startswith("/v2"):
         return orjson.dumps({"error": problem.detail}), "application/json"
     return orjson.dumps(problem.as_json()), PROBLEM_TYPE
@@ -42,15 +42,15 @@ def is_protected(path: str) -> bool:
 
 
 def is_key(sent: bytes, keys: Sequence[bytes]) -> bool:
-    """Whether what was sent is one of the keys; all are compared, so that the time does not tell how near it was."""
+    """Whether `sent` is one of the keys; all are compared in constant time, so that timing reveals nothing."""
     return sum(hmac.compare_digest(sent, key) for key in keys) > 0
 
 
 class InWork:
-    """Counts the requests in work, whichever way they came: `with` it, a request is in work.
+    """Counts concurrent requests, over HTTP and gRPC: each runs inside it, as a context manager.
 
     Args:
-        limit: how many may be; one more is a Problem.
+        limit: most concurrent requests; one more raises a Problem.
     """
 
     def __init__(self, limit: int) -> None:
@@ -59,7 +59,7 @@ class InWork:
         self._peak = 0
 
     def take_peak(self) -> int:
-        """The most that were in work at once since it was last asked."""
+        """The largest number of concurrent requests since the last call."""
         peak, self._peak = self._peak, self.count
         return peak
 
@@ -80,12 +80,12 @@ class InWork:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """A request that is in work only waits within the block, and so takes nobody's place."""
+        """Do not count a request while it only waits, inside the block."""
         self.count -= 1
         try:
             yield
         finally:
-            # It goes on even if others have taken its place meanwhile: what is left of it is short.
+            # The request goes on even beyond the limit, because little of it is left.
             self.count += 1
 
 

@@ -1,4 +1,4 @@
-"""How a process is: ready or not, and how busy. Sampled, so that no request pays for it."""
+"""State of a process: ready or not, and how busy. It is sampled, so that no request pays for it."""
 
 import asyncio
 from collections import deque
@@ -13,9 +13,9 @@ from ml_microservice.inference.problems import Problem
 
 SAMPLE_SECONDS = 1.0
 PEAK_SAMPLES = 15
-"""Over which the busiest moment is kept: as long as Prometheus usually lets pass between two looks."""
+"""Number of samples over which the peak is kept: about the interval at which Prometheus scrapes."""
 
-# The process that starts the workers has these metrics, too, at 0: so none of them may be the least of all.
+# The parent of the workers exports these metrics, too, at 0, so none of them may be a minimum.
 WORKERS = Gauge("service_workers", "Processes that answer requests.", multiprocess_mode="livesum")
 READY = Gauge("service_workers_ready", "Those of them that answer predictions.", multiprocess_mode="livesum")
 IN_WORK = Gauge(
@@ -31,17 +31,17 @@ LIMIT = Gauge("requests_in_work_limit", "Most requests that one process takes at
 
 @asynccontextmanager
 async def vital_signs(core: Core, in_work: InWork) -> AsyncIterator[None]:
-    """Within it, this process tells how it is."""
+    """Export the state of this process while the block runs."""
     WORKERS.set(1)
     LIMIT.set(in_work.limit)
-    telling = asyncio.create_task(_tell(core, in_work))
+    sampling = asyncio.create_task(_sample(core, in_work))
     try:
         yield
     finally:
-        telling.cancel()
+        sampling.cancel()
 
 
-async def _tell(core: Core, in_work: InWork) -> None:
+async def _sample(core: Core, in_work: InWork) -> None:
     peaks: deque[int] = deque(maxlen=PEAK_SAMPLES)
     while True:
         peaks.append(in_work.take_peak())

@@ -1,4 +1,4 @@
-"""A model version as one file, to hand on: a plain tar archive with the same bytes for the same version."""
+"""A model version as one file: a plain tar archive, with the same bytes for the same version."""
 
 import io
 import json
@@ -35,17 +35,17 @@ def write_archive(folder: Path, target: Path) -> Manifest:
 
 
 def read_archive(file: Path, project: str) -> tuple[Manifest, Mapping[str, bytes]]:
-    """The manifest of an archive, and the content of all its files, the manifest's own included; nothing is unpacked.
+    """The manifest of an archive, and the content of all its files, the manifest included; nothing is unpacked.
 
-    Nothing in the file is trusted before it is verified: there may be regular files directly in one version's folder
-    and nothing else, each of them named by the manifest and as large as that says.
+    The file is not trusted: it may contain only regular files directly in one version's folder, each named by the
+    manifest and of the size given there.
 
     Args:
         file: the archive.
         project: slug of this project; another project's model is refused.
 
     Raises:
-        ArtefactError: it cannot be read, is no such archive, or its files are not those of the manifest.
+        ArtefactError: the file cannot be read, is no archive of a model, or its files are not those of the manifest.
     """
     try:
         with tarfile.open(file, "r:") as archive:
@@ -92,10 +92,10 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo, most: int, file: 
         message = f"{_shown(entry.name)} has {entry.size:,} bytes, at most {most:,} belong there"
         raise ArtefactError(Fault(message, file))
     opened = archive.extractfile(entry)
-    # Some at a time: a manifest may lie about what there is, and a single read would make room for all of it first.
+    # Read in pieces: a manifest may lie about a size, and one large read would allocate all of it first.
     return b"".join(iter(lambda: opened.read(PIECE), b"")) if opened else b""
 
 
 def _shown(name: str) -> str:
-    """A name out of an untrusted file, in one line and not endless."""
+    """A name from an untrusted file, on one line and shortened."""
     return json.dumps(name[:100])

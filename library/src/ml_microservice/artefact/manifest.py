@@ -15,7 +15,7 @@ class _Part(BaseModel):
 
 
 class FileDigest(_Part):
-    """Content of one file."""
+    """Digest and size of one file."""
 
     sha256: str
     size: int
@@ -42,33 +42,33 @@ class Origin(_Part):
 
 
 class Reproduction(_Part):
-    """How a model compares with the latest one before it that was trained on the same data."""
+    """How a model compares with the previous one that was trained on the same data."""
 
     of: str | None
-    """That version, if there is one."""
+    """Version of the previous model, if there is one."""
     verdict: Literal["first", "identical", "different"]
     why: tuple[str, ...]
-    """What changed since, where the models differ."""
+    """What has changed since, if the models differ."""
 
 
 PYTHON_ENGINE = "preprocessor.joblib -> model.joblib"
-"""The engine that is no compiled one: the user's objects as they are."""
+"""The engine without a compiled stage: the user's objects as they are."""
 
 
 class EngineCandidate(_Part):
-    """One way to answer requests, and what became of it."""
+    """One way to answer requests, and the verdict on it."""
 
     name: str
-    """Its stages: `columns` is preprocessing compiled to numpy, the joblib files are the user's objects."""
+    """Stages of the engine: `columns` is preprocessing compiled to numpy, the joblib files are the user's objects."""
     verdict: Literal["serves", "slower", "refused", "unproved"]
-    """`refused` has no compiled form; `unproved` has one that parts from the Python objects somewhere."""
+    """`refused`: there is no compiled form; `unproved`: its answers differ from the Python objects' somewhere."""
     why: str
     largest_difference: float | None = None
-    """Of a probability, or of a number relative to its size, from what the Python objects answer."""
+    """Largest difference from the Python objects: of a probability, or of a number relative to its size."""
     rows: int = 0
-    """Rows that it was compared on."""
+    """Number of rows that were compared."""
     microseconds_1_row: float | None = None
-    """One call on the machine that trained it: to compare candidates by, no promise for another machine."""
+    """Duration of a call with one row on the machine of training, to compare candidates."""
     microseconds_64_rows: float | None = None
 
 
@@ -77,7 +77,7 @@ class EngineRecord(_Part):
 
     serves: str = PYTHON_ENGINE
     tolerance: float | None = None
-    """The largest difference that was let pass; None where nothing was compiled."""
+    """The largest difference that was allowed; None where nothing was compiled."""
     candidates: tuple[EngineCandidate, ...] = ()
     files: tuple[str, ...] = ()
     """Files of the artefact that the engine is read from."""
@@ -99,7 +99,7 @@ class Manifest(_Part):
     id: str
     """UUID of this training run."""
     created_at: datetime
-    """UTC."""
+    """Time of training, in UTC."""
     git_commit: str | None
     """Commit of the project, with `-dirty` when files had been changed; None outside of git."""
     task: Literal["classification", "regression"]
@@ -110,16 +110,16 @@ class Manifest(_Part):
     train_rows: int
     test_rows: int
     metrics: dict[str, float | None]
-    """On the held-out rows."""
+    """Metrics on the held-out rows."""
     baseline: dict[str, float | None]
     """The same metrics of a model that ignores the features."""
     engine: EngineRecord = EngineRecord()
-    """How requests are answered, and what else was tried."""
+    """The engine that answers requests, and the others that were tried."""
     origin: Origin
     reproduction: Reproduction
     files: dict[str, FileDigest]
-    """Every other file of the folder."""
+    """Digests of all other files in the folder."""
 
     def summary(self) -> dict[str, Any]:
-        """What `GET /model` tells: all but the digests."""
+        """The answer of `GET /model`: everything except the digests."""
         return self.model_dump(mode="json", exclude={"files", "format"})

@@ -21,7 +21,7 @@ from ml_microservice.errors import ArtefactError, Fault
 MODEL, PREPROCESSOR, SCHEMA, GOLDEN = "model.joblib", "preprocessor.joblib", "schema.json", "golden.json"
 
 TOLERANCE = 1e-6
-"""Relative; another machine's linear algebra may differ in the last digits, another model does by far more."""
+"""Relative tolerance of golden rows: another machine differs in the last digits, another model by far more."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GoldenRow:
     probabilities: list[float] | None
 
     def agrees(self, prediction: str | float, probabilities: Sequence[float] | None) -> bool:
-        """Whether an answer is the one that was given in training, but for the last digits."""
+        """Whether an answer equals the one in training, except for the last digits."""
         if isinstance(self.prediction, str) or isinstance(prediction, str):
             is_same = prediction == self.prediction
         else:
@@ -123,7 +123,7 @@ def parse_manifest(content: bytes, place: str) -> Manifest:
 
 
 def verified_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    """The content of every file that the manifest names; what was hashed is what is returned.
+    """The content of every file that the manifest names, exactly as it was hashed.
 
     Raises:
         ArtefactError: with one fault for each file that differs.
@@ -144,7 +144,7 @@ def verified_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
 
 
 def content_faults(contents: Mapping[str, bytes], manifest: Manifest, folder: str) -> list[Fault]:
-    """What differs from the manifest in files that were read, and what the manifest itself lacks."""
+    """Faults of files that differ from the manifest, and of files that the manifest lacks."""
     differing = [name for name, content in contents.items() if FileDigest.of(content) != manifest.files[name]]
     unnamed = [name for name in (MODEL, PREPROCESSOR, SCHEMA, GOLDEN) if name not in manifest.files]
     return [
@@ -154,7 +154,7 @@ def content_faults(contents: Mapping[str, bytes], manifest: Manifest, folder: st
 
 
 def _unpickle(version: str, name: str, contents: Mapping[str, bytes]) -> Any:
-    # Imported here, because a service with a compiled model unpickles nothing.
+    # Imported here: a service with a compiled model unpickles nothing, and starts without joblib.
     import joblib
 
     place = f"{version}/{name}"

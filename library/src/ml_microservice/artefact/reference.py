@@ -1,6 +1,6 @@
-"""`reference.json`: what training saw and what the model answered, small enough to lie in the artefact.
+"""`reference.json`: a summary of the training data and of the model's answers, which drift is measured against.
 
-Its size follows from the number of features, never from the number of rows.
+Its size depends on the number of features, not on the number of rows.
 """
 
 from collections.abc import Mapping
@@ -17,76 +17,76 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars of equal width, to draw."""
+    """Bars of equal width, for plots."""
 
     edges: tuple[float, ...]
     """One more than there are bars."""
     counts: tuple[int, ...]
-    """What lies beyond the outermost edges is counted in the outermost bars."""
+    """Counts by bar; values beyond the outermost edges are counted in the outermost bars."""
 
 
 @dataclass(frozen=True)
 class NumberReference:
-    """Numbers; moments as seconds since 1970 in UTC."""
+    """Distribution of numbers; moments count as seconds since 1970 in UTC."""
 
     count: int
-    """How many there are, as everywhere here without those that are missing."""
+    """Number of values; here and everywhere in this file, missing values are not counted."""
     low: float
     high: float
     std: float
     sketch: tuple[float, ...]
-    """Values in rising order that stand for equal shares; all of them where they are few."""
+    """Values in rising order that stand for equal shares; all values if they are few."""
     edges: tuple[float, ...]
     """Upper ends, inclusive, of all bins but the last; the bins hold about equal shares."""
     counts: tuple[int, ...]
-    """By bin, one more than `edges`."""
+    """Counts by bin, one more than `edges`."""
     histogram: Histogram
     kind: Literal["number"] = "number"
 
 
 @dataclass(frozen=True)
 class CategoryReference:
-    """Words, whole numbers as words, `true` and `false`, names of classes."""
+    """Distribution of categories: words, whole numbers as words, `true` and `false`, names of classes."""
 
     count: int
     counts: Mapping[str, int]
-    """By name, the most frequent first; the rest is in `others`."""
+    """Counts by name, the most frequent first; the rest is in `others`."""
     others: int
-    """Values of names that are not in `counts`."""
+    """Number of values whose names are not in `counts`."""
     is_complete: bool
-    """Whether `counts` has all names, so that another is known to be new."""
+    """Whether `counts` has all names, so that any other name is new."""
     once: int
-    """How many names occurred once: what tells how likely it is that yet another one turns up."""
+    """Number of names that occurred once, from which the probability of an unseen name is estimated."""
     kind: Literal["category"] = "category"
 
 
 @dataclass(frozen=True)
 class TextReference:
-    """Free text: no text is kept, and no word that few texts have."""
+    """Summary of free text; it keeps no text, and no word that is rare."""
 
     count: int
     empty: int
-    """Texts of blanks only."""
+    """Number of texts that are blank."""
     lengths: NumberReference
-    """Characters."""
+    """Lengths of the texts in characters."""
     worded: int
-    """Texts that have a word."""
+    """Number of texts that have a word."""
     words: Mapping[str, int]
-    """The most frequent words, in lower case, and how many texts have them."""
+    """The most frequent words, in lower case, and the number of texts that have them."""
     unknown_mean: float
-    """Mean over the texts of the share of their different words that are not in `words`."""
+    """Mean, over the texts, of the share of distinct words that are not in `words`."""
     unknown_std: float
     kind: Literal["text"] = "text"
 
 
 @dataclass(frozen=True)
 class VectorReference:
-    """Vectors: the lengths of the arrows, and some elements one by one; never how elements hang together."""
+    """Distribution of vectors: their norms, and some elements one by one; correlations are not kept."""
 
     count: int
     norms: NumberReference
     elements: tuple[int, ...]
-    """Positions that are compared: all, or some at equal distances where there are very many."""
+    """Positions of the elements that are compared: all, or equally spaced ones if there are very many."""
     means: tuple[float, ...]
     stds: tuple[float, ...]
     kind: Literal["vector"] = "vector"
@@ -100,30 +100,30 @@ Values = Annotated[
 
 @dataclass(frozen=True)
 class FeatureReference:
-    """One feature in the rows that the reference was made from."""
+    """Summary of one feature in the training frame."""
 
     type: str
-    """As in `features.yaml`."""
+    """Type in `features.yaml`."""
     rows: int
     missing: int
     values: Values | None
-    """None where all are missing."""
+    """Distribution of the values; None if all are missing."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What recorded predictions are compared with."""
+    """The summary that recorded predictions are compared with."""
 
     format: int
     rows: int
-    """Rows of the training frame that the features are described from."""
+    """Number of rows of the training frame that were summarised."""
     features: Mapping[str, FeatureReference]
     personal: tuple[str, ...]
-    """Features that are `pii`: nothing of them is kept here, and nothing compared."""
+    """Features marked `pii`: they are neither summarised nor compared."""
     predictions: Values
     """The model's answers to the held-out rows."""
     confidence: NumberReference | None
-    """The probability of the likeliest class there; None for regression and without `predict_proba`."""
+    """Probability of the most likely class there; None for regression and without `predict_proba`."""
 
     def to_bytes(self) -> bytes:
         """The file's content."""

@@ -1,4 +1,4 @@
-"""`schema.json`: what the model takes and answers, complete and typed, as the service needs it."""
+"""`schema.json`: the features, classes and frame layout of a model, as the service needs them."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from typing import Any, Literal
 from ml_microservice.features.spec import FeatureSpec
 
 LabelForm = Literal["classes_", "names", "positions"]
-"""How a model's `predict` names a class: as in its `classes_`, as get_classes does, or by column of predict_proba."""
+"""How a model's `predict` names a class: as in `classes_`, as `get_classes` does, or by column of `predict_proba`."""
 
 
 @dataclass(frozen=True)
 class TargetColumn:
-    """The target as the training frame has it."""
+    """The target column of the training frame."""
 
     dtype: str
-    """As pandas spells it."""
+    """The dtype, as pandas spells it."""
     values: tuple[Any, ...] = ()
-    """What stands there for each class, in the order of the classes; empty for regression."""
+    """The value of each class in that column, in the order of the classes; empty for regression."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelSchema:
     label_form: LabelForm
     """How the model's `predict` names a class."""
     target: TargetColumn | None = None
-    """None of models from before it was kept."""
+    """The target column; None for models trained before it was kept."""
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -62,5 +62,5 @@ class ModelSchema:
 
 
 def dump_json(data: Any) -> bytes:
-    """JSON as the artefact keeps it: readable, and with no NaN in it."""
+    """JSON as in the artefact: readable, and without NaN."""
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"

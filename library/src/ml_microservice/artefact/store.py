@@ -32,7 +32,7 @@ def version_folder(settings: Settings, version: str | None = None) -> Path:
 
 
 def version_name(created_at: datetime, run_id: UUID) -> str:
-    """A version's name: its UTC second, so that versions sort by time, and six digits of its id."""
+    """A version's name: the UTC second of training, so that versions sort by time, and six digits of its id."""
     return f"{created_at.astimezone(UTC):%Y%m%d-%H%M%S}-{run_id.hex[:6]}"
 
 
@@ -72,7 +72,7 @@ class ArtefactStore:
             return None
 
     def write(self, version: str, files: Mapping[str, bytes]) -> Path:
-        """Write a version's files so that either all of them are there, on disk, or the version does not exist."""
+        """Write a version's files atomically: either all of them are on disk, or the version does not exist."""
         self.directory.mkdir(parents=True, exist_ok=True)
         temporary = self.directory / f".{version}.{os.getpid()}.tmp"
         try:

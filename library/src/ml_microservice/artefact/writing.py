@@ -17,7 +17,7 @@ from ml_microservice.errors import Fault, HookError
 def artefact_files(
     schema: ModelSchema, objects: Mapping[str, bytes], golden: Sequence[GoldenRow], documents: Mapping[str, bytes]
 ) -> dict[str, bytes]:
-    """All files of a version but its manifest; `objects` are pickled, `documents` are those that only people read."""
+    """All files of a version except its manifest; `objects` are pickled, `documents` are read by people only."""
     rows = [vars(row) for row in golden]
     return {**objects, SCHEMA: schema.to_bytes(), GOLDEN: dump_json(rows), **documents}
 

@@ -7,10 +7,10 @@ from ml_microservice.records.period import period
 
 
 def age(text: str) -> timedelta:
-    """The length of a time.
+    """The duration that an age means.
 
     Raises:
-        ServiceError: it is none.
+        ServiceError: the text is no age.
     """
 
     try:

@@ -13,7 +13,7 @@ from ml_microservice.settings import load_settings
 def evaluate(
     champion: Annotated[
         Path | None,
-        typer.Option(help="Archive of the model in production; build/champion/model.tar by default, if it is there."),
+        typer.Option(help="Archive of the model in production; by default build/champion/model.tar, if it exists."),
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Load at most this many rows, as in training.", min=1)] = None,
 ) -> None:
@@ -33,7 +33,7 @@ def evaluate(
 
 @app.command()
 def gate() -> None:
-    """Judge the evaluation by `gate` in `config.yaml`; writes `build/verdict.json`, and exits with 1 where it fails."""
+    """Judge the evaluation by `gate` in `config.yaml`; writes `build/verdict.json`, and exits with 1 if it fails."""
     from ml_microservice.cli.gate_view import show_verdict
     from ml_microservice.gate.verdict import gate as run
 

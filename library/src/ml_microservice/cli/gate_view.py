@@ -10,7 +10,7 @@ from ml_microservice.terminal import out, show_faults
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Say how the current model and the champion did on the same rows."""
+    """Print the metrics of the current model and the champion on the same rows."""
     model, champion = comparison.candidate.model, comparison.champion
     out.print(f"[bold]{model.version}[/] on {comparison.rows:,} held-out rows", highlight=False)
     table = Table("Metric", "Better is", "Model", "Champion")
@@ -23,7 +23,7 @@ def show_comparison(comparison: Comparison) -> None:
 
 
 def show_verdict(verdict: Verdict) -> None:
-    """Say what was asked of a model, and what it gave."""
+    """Print the checks of the gate, and whether the model may go on."""
     table = Table("Check", "Found", "Asked for", "Passed", box=None)
     for check in verdict.checks:
         found, asked = ("" if number is None else f"{number:.4g}" for number in (check.value, check.limit))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def render(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")] = Path("var/logging"),
 ) -> None:
-    """Write what `install` would install: files by their path in Elasticsearch's API, and Kibana's import file."""
+    """Write what `install` would install: files named by their path in Elasticsearch's API, and one for Kibana."""
     from ml_microservice.records.elasticsearch.index import index_objects
     from ml_microservice.records.elasticsearch.kibana import as_lines, saved_objects
     from ml_microservice.terminal import out
@@ -44,8 +44,9 @@ def install(
 ) -> None:
     """Install index templates and their lifecycle in Elasticsearch, data views and a dashboard in Kibana.
 
-    Again after every change of `features.yaml`: it takes effect with the next day's index. Credentials come from the
-    environment: ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD, or ELASTICSEARCH_API_KEY; ELASTICSEARCH_CA_FILE.
+    Run it again after every change of `features.yaml`; it takes effect with the next day's index. Credentials come
+    from the environment: ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD, or ELASTICSEARCH_API_KEY; certificates from
+    ELASTICSEARCH_CA_FILE.
     """
     from ml_microservice.records.elasticsearch.install import install as run
     from ml_microservice.terminal import out

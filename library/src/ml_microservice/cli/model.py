@@ -16,10 +16,10 @@ from ml_microservice.settings import load_settings
 def train(
     rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None,
     compile_model: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Compile the model; wins over config.yaml.")
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the model; overrides config.yaml.")
     ] = None,
 ) -> None:
-    """Train a model by the hooks in `src/model`, evaluate it, and make it the current version."""
+    """Train a model with the hooks in `src/model`, evaluate it, and make it the current version."""
     from ml_microservice.terminal import out, stages
     from ml_microservice.training.pipeline import STAGES
     from ml_microservice.training.pipeline import train as run
@@ -51,23 +51,28 @@ def predict(
         typer.Argument(metavar="INPUT...", help="Files, folders, patterns or URLs: CSV, Parquet, JSON lines, Arrow."),
     ],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="A file; or a folder, which gets a file for each part.")
+        str | None, typer.Option("--output", "-o", help="A file, or a folder that gets one file per part.")
     ] = None,
     format: Annotated[
         Literal["csv", "parquet", "jsonl", "arrow"] | None,
-        typer.Option(help="Of the files in a folder; that of the input by default."),
+        typer.Option(help="Format of the files in an output folder; by default the input's."),
     ] = None,
-    engine: Annotated[Literal["local", "dask"], typer.Option(help="What does the work.")] = "local",
+    engine: Annotated[
+        Literal["local", "dask"], typer.Option(help="Where the work runs: on this machine, or on Dask.")
+    ] = "local",
     workers: Annotated[
-        int | None, typer.Option(help="Processes on this machine; one for each core by default.", min=1)
+        int | None, typer.Option(help="Processes on this machine; one per core by default.", min=1)
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Of a Dask cluster, as tcp://host:8786; one is started here by default.")
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler, such as tcp://host:8786; by default a cluster is started here."
+        ),
     ] = None,
 ) -> None:
     """Predict every row of files of any size and write them with the predictions added.
 
-    The same command takes up a run that was killed.
+    Run the same command again to resume a run that was killed.
     """
     from ml_microservice.cli.model_view import row_progress
     from ml_microservice.inference.files.executors import Engine
@@ -92,7 +97,7 @@ def predict(
 
 @app.command()
 def check(rows: Annotated[int | None, typer.Option(help="Load at most this many rows.", min=1)] = None) -> None:
-    """Run the hooks and both YAML files against each other: what does not fit, where, and how to mend it."""
+    """Check the hooks and both YAML files against each other: what does not fit, where, and how to fix it."""
     from ml_microservice.conformance.kit import CHECKS, run_checks
     from ml_microservice.terminal import out, show_faults
 
@@ -140,9 +145,9 @@ def infer(
 
 @model_app.command("explain-engine")
 def explain_engine(
-    version: Annotated[str | None, typer.Argument(help="A version; the one that is served by default.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Model version; the one that is served by default.")] = None,
 ) -> None:
-    """Say how a model answers requests: what was tried, why it was refused, how far it differed, how fast it is."""
+    """Show how a model answers requests: which engines were tried, why they were refused, and how fast they are."""
     from ml_microservice.artefact.reading import read_manifest
     from ml_microservice.cli.model_view import show_engine
 
@@ -155,9 +160,9 @@ def explain_engine(
 @model_app.command("export")
 def export_model(
     file: Annotated[Path, typer.Argument(help="The archive to write.")],
-    report: Annotated[Path | None, typer.Option(help="Write its HTML report there too.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the HTML report of the model to this file, too.")] = None,
 ) -> None:
-    """Write the current version into one file, to hand it on; the same version gives the same bytes."""
+    """Write the current version to one archive; the same version gives the same bytes."""
     from ml_microservice.terminal import out
     from ml_microservice.training.handover import export_model as export
 
@@ -166,8 +171,10 @@ def export_model(
 
 
 @model_app.command("import")
-def import_model(file: Annotated[Path, typer.Argument(help="An archive by `ml-service model export`.")]) -> None:
-    """Verify a model that this checkout's hooks made elsewhere, and make it the current version."""
+def import_model(
+    file: Annotated[Path, typer.Argument(help="An archive written by `ml-service model export`.")],
+) -> None:
+    """Verify an archive that was trained elsewhere with these hooks, and make it the current version."""
     from ml_microservice.terminal import out
     from ml_microservice.training.handover import import_model as take
 
@@ -177,7 +184,7 @@ def import_model(file: Annotated[Path, typer.Argument(help="An archive by `ml-se
 
 @app.command()
 def doctor() -> None:
-    """Say what this project is, what it would serve, and whether anything stands in the way."""
+    """Show what this project is, what it would serve, and whether anything is wrong."""
     from ml_microservice.doctor import examine
     from ml_microservice.terminal import out, show_faults
 
@@ -193,7 +200,7 @@ def doctor() -> None:
 
 @app.command("eject-example")
 def eject_example() -> None:
-    """Replace the example by the blank starter; what you wrote outside the example blocks stays."""
+    """Replace the example with the blank starter; what you wrote outside the example blocks stays."""
     from ml_microservice.starter import eject_example as eject
     from ml_microservice.terminal import out
 

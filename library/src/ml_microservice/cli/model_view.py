@@ -16,7 +16,7 @@ from ml_microservice.terminal import err
 
 @contextmanager
 def row_progress() -> Iterator[Callable[[RunProgress], None]]:
-    """Show how far rows are done, how fast, and how long it will take; yields what to call with the progress."""
+    """Show progress, speed and remaining time of rows; yields the function to call with the progress."""
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -36,7 +36,7 @@ def row_progress() -> Iterator[Callable[[RunProgress], None]]:
 
 
 def show_engine(version: str, engine: EngineRecord) -> None:
-    """Say how a model answers requests, and what else was tried."""
+    """Print how a model answers requests, and which other engines were tried."""
     table = Table("Engine", "Verdict", "Largest difference", "Rows", "us, 1 row", "us, 64 rows", "Why")
     for one in engine.candidates:
         numbers = (one.largest_difference, one.rows, one.microseconds_1_row, one.microseconds_64_rows)

@@ -1,4 +1,4 @@
-"""What the records tell of the model in service: `ml-service drift` and `ml-service performance`."""
+"""The commands that watch the model in service: `drift`, `performance` and `feedback`."""
 
 import sys
 from datetime import UTC, datetime, timedelta
@@ -19,17 +19,21 @@ from ml_microservice.settings import Settings, load_settings
 def drift(
     window: Annotated[str | None, typer.Option(help="Age of the predictions, such as 24h or 7d.")] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Start instead, in UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+        datetime | None,
+        typer.Option(
+            help="Start of the window in UTC, instead of --window.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="End, in UTC; now by default.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+        datetime | None,
+        typer.Option(help="End of the window in UTC; now by default.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
     ] = None,
-    model_version: Annotated[str | None, typer.Option(help="A version; the one that is served by default.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Model version; the one that is served by default.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit with 3 if there is an alarm.")] = False,
 ) -> None:
-    """Compare recorded predictions with what the model was trained on."""
+    """Compare recorded predictions with the training data of the model."""
     from ml_microservice.cli.monitoring_view import show_drift
     from ml_microservice.monitoring.drift.windows import drift_of
     from ml_microservice.terminal import out
@@ -57,11 +61,13 @@ def drift(
 
 @app.command()
 def performance(
-    window: Annotated[str | None, typer.Option(help="Age of the predictions, such as 7d; else as configured.")] = None,
-    model_version: Annotated[str | None, typer.Option(help="Only this version.")] = None,
+    window: Annotated[
+        str | None, typer.Option(help="Age of the predictions, such as 7d; by default as in config.yaml.")
+    ] = None,
+    model_version: Annotated[str | None, typer.Option(help="Only this model version.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say how right the model is in service: its predictions beside their feedback, by the metrics of training."""
+    """Show how accurate the model is in service: the metrics of training, computed on predictions with feedback."""
     from ml_microservice.cli.monitoring_view import show_performance
     from ml_microservice.monitoring.performance import measure
 
@@ -76,11 +82,11 @@ def performance(
 
 @app.command()
 def feedback(
-    prediction_id: Annotated[str, typer.Argument(help="As the answer to the prediction has it.")],
-    label: Annotated[str, typer.Argument(help="What the target turned out to be: a class, or a number.")],
-    source: Annotated[str | None, typer.Option(help="Where it comes from.")] = None,
+    prediction_id: Annotated[str, typer.Argument(help="The prediction_id in the answer of the prediction.")],
+    label: Annotated[str, typer.Argument(help="The true value of the target: a class, or a number.")],
+    source: Annotated[str | None, typer.Option(help="Where the label comes from.")] = None,
 ) -> None:
-    """Tell what became known of a prediction; as `POST /feedback`, also where no service runs."""
+    """Record the true label of a prediction, as `POST /feedback` does; no service has to run."""
     import asyncio
 
     from ml_microservice.inference.core import Core
@@ -111,7 +117,7 @@ def feedback(
 
 
 def _length(window: str | None, settings: Settings) -> timedelta:
-    """Of a window: as it was said, or else as configured."""
+    """The length of a window, by default as in `config.yaml`."""
     return timedelta(hours=settings.monitoring.window_hours) if window is None else age(window)
 
 

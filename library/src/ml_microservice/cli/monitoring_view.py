@@ -11,7 +11,7 @@ from ml_microservice.terminal import out
 
 
 def show_drift(report: DriftReport, min_rows: int) -> None:
-    """Say what has changed since training, the farthest off first."""
+    """Print what has drifted since training, the largest drift first."""
     style = {"drift": "bold red", "passing": "yellow", "stable": "green", "too_few_rows": "yellow"}
     window = f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC"
     out.print(
@@ -29,7 +29,7 @@ def show_drift(report: DriftReport, min_rows: int) -> None:
 
 
 def show_performance(performance: Performance) -> None:
-    """Say how right each model version is in service."""
+    """Print how accurate each model version is in service."""
     out.print(f"Predictions from {performance.since} to {performance.until}", highlight=False)
     if not performance.models:
         out.print("There are none.")

@@ -25,13 +25,15 @@ TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:
 
 @records_app.command()
 def ship(
-    once: Annotated[bool, typer.Option("--once", help="Ship what is there, then end; with 1 if some is left.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Ship what is there, then exit; with 1 if records are left.")
+    ] = False,
     drain_seconds: Annotated[
-        float, typer.Option(min=0, help="Time to ship what is left when it is told to end (SIGTERM, SIGINT).")
+        float, typer.Option(min=0, help="Seconds to ship the remaining records after SIGTERM or SIGINT.")
     ] = 5,
     child: Annotated[bool, typer.Option("--child", hidden=True, help="Ends with the process that started it.")] = False,
 ) -> None:
-    """Ship records to the sinks of `config.yaml` until SIGTERM; others that ship the same folder wait for this one."""
+    """Ship records to the sinks of `config.yaml` until SIGTERM; one process at a time ships a folder, others wait."""
     from ml_microservice.records.shipping import ship_once, ship_until_told
 
     settings = load_settings()
@@ -46,7 +48,7 @@ def ship(
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say how far each sink is, and what is set aside."""
+    """Show how far each sink is, and which records are set aside."""
 
     from ml_microservice.cli.records_view import show_status
     from ml_microservice.records.status import StatusReader
@@ -61,10 +63,10 @@ def status(
 
 @records_app.command()
 def show(
-    prediction_id: Annotated[str | None, typer.Argument(help="Of one prediction; else the latest are shown.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 1,
+    prediction_id: Annotated[str | None, typer.Argument(help="Show one prediction; by default the latest.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest to show.")] = 1,
 ) -> None:
-    """Print predictions as the database has them, newest first, each with the feedback that was received last."""
+    """Print predictions from the database, newest first, each with the feedback that was received last."""
 
     from ml_microservice.records.database.store import open_store
 
@@ -87,16 +89,20 @@ def show(
 
 @records_app.command()
 def replay(
-    sink: Annotated[str, typer.Option(help="Which sink to send to.")],
-    dead_letters: Annotated[bool, typer.Option("--dead-letters", help="What it refused.")] = False,
+    sink: Annotated[str, typer.Option(help="The sink to send to.")],
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="Send the records that the sink refused.")
+    ] = False,
     since: Annotated[
-        datetime | None, typer.Option("--from", formats=TIME_FORMATS, help="What the database has since then (UTC).")
+        datetime | None,
+        typer.Option("--from", formats=TIME_FORMATS, help="Send records of the database from this time on (UTC)."),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=TIME_FORMATS, help="And before then (UTC); now by default.")
+        datetime | None,
+        typer.Option("--to", formats=TIME_FORMATS, help="Send records before this time (UTC); now by default."),
     ] = None,
 ) -> None:
-    """Send records once more; a record that comes twice is harmless."""
+    """Send records again; a record that arrives twice is stored once."""
     from ml_microservice.records.replay import replay_dead_letters, replay_records
     from ml_microservice.records.sinks.chosen import SINKS, open_sink
     from ml_microservice.terminal import err
@@ -121,10 +127,10 @@ def replay(
 
 @records_app.command()
 def migrate() -> None:
-    """Bring the tables of the database up to date; again, it changes nothing."""
+    """Migrate the tables of the database to the newest revision; repeated, it changes nothing."""
     from ml_microservice.database.engine import open_engine, reported
-    from ml_microservice.database.migrating import migrate as run
-    from ml_microservice.database.migrating import newest
+    from ml_microservice.database.revision import migrate as run
+    from ml_microservice.database.revision import newest
     from ml_microservice.terminal import out
 
     engine = open_engine(load_settings())
@@ -156,12 +162,15 @@ def prune(
 def export(
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines (.jsonl) to write.")],
     labelled: Annotated[
-        bool, typer.Option("--labelled", help="The frame to train on: features and target of what has feedback.")
+        bool,
+        typer.Option(
+            "--labelled", help="Write a training frame: features and target of the predictions that have feedback."
+        ),
     ] = False,
     window: Annotated[str | None, typer.Option(help="Only predictions up to this age, such as 30d.")] = None,
-    model_version: Annotated[str | None, typer.Option(help="Only predictions of this version.")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Only predictions of this model version.")] = None,
 ) -> None:
-    """Write predictions, their inputs and their feedback into a file."""
+    """Write predictions, their inputs and their feedback to a file."""
     from rich.markup import escape
 
     from ml_microservice.artefact.reading import read_artefact

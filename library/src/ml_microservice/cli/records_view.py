@@ -9,7 +9,7 @@ from ml_microservice.terminal import out
 
 
 def show_status(status: Status) -> None:
-    """Say how far records are shipped."""
+    """Print how far records are shipped to each sink."""
     table = Table("Sink", "Records behind", "Oldest, s", "Bytes behind", "Shipped", "Dead letters", "State")
     for sink in status.sinks:
         counts = (f"{sink.lag_records:,}", f"{sink.lag_seconds:,.1f}", f"{sink.lag_bytes:,}", f"{sink.shipped:,}")

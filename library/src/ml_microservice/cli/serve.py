@@ -14,8 +14,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Number of processes.", min=1)] = None,
 ) -> None:
-    """Serve the current model over HTTP; options win over `config.yaml`."""
-    # Nearly all that is made while starting stays: looking through it for garbage takes a tenth of the time.
+    """Serve the current model over HTTP; options override `config.yaml`."""
+    # Nearly all objects made while starting stay: collecting garbage among them takes a tenth of the start.
     gc.disable()
     from ml_microservice.api.server import run
 

@@ -1,4 +1,4 @@
-"""`ml-service smoke`: one prediction from a service that runs elsewhere, for whoever has just deployed it."""
+"""`ml-service smoke`: one prediction from a service that has just been deployed."""
 
 import sys
 from typing import Annotated, Any
@@ -15,12 +15,12 @@ from ml_microservice.settings import Settings, load_settings
 
 @app.command()
 def smoke(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Of the service, without a path.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL of the service, without a path.")],
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 10,
 ) -> None:
-    """Send a running service the example of its own documentation, and print its prediction; it is recorded.
+    """Send a running service the example from its own documentation, and print the prediction, which is recorded.
 
-    The API key is the first of `SERVICE__API__KEYS`, where there is one.
+    The API key is the first of `SERVICE__API__KEYS`, if keys are set.
     """
 
     settings, address = load_settings(), url.rstrip("/")
@@ -31,10 +31,10 @@ def smoke(
 
 
 def _asked(url: str, body: bytes | None, settings: Settings, timeout: float) -> Any:
-    """What a service answers, in time and with 200.
+    """The answer of a service, as data.
 
     Raises:
-        ServiceError: it does not.
+        ServiceError: it does not answer in time, or not with 200.
     """
 
     if not url.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""What all tables are made of, on SQLite and PostgreSQL."""
+"""Column types of all tables, on SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from ml_microservice.features.spec import as_utc
 
 
 class Moment(TypeDecorator[str]):
-    """A moment as records have it, ISO 8601 in UTC with milliseconds: `timestamptz`, or text that sorts by time."""
+    """A moment in ISO 8601, in UTC with milliseconds, stored as `timestamptz` or as text that sorts by time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -21,19 +21,19 @@ class Moment(TypeDecorator[str]):
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else TIMESTAMP(timezone=True, precision=3))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """A moment or its text, to compare with."""
+        """The moment as the database stores it."""
         if value is None:
             return None
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return iso(moment) if dialect.name == "sqlite" else as_utc(moment)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """The text."""
+        """The moment as text."""
         return value if value is None or isinstance(value, str) else iso(value)
 
 
 def iso(moment: datetime | str) -> str:
-    """A moment as records have it; without a zone it is in UTC.
+    """A moment as records write it; without a zone it is taken as UTC.
 
     Raises:
         ValueError: the text is no moment.

@@ -14,16 +14,16 @@ from ml_microservice.settings import CONFIG_FILE, Settings
 
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 30
-"""After which a connection to a server that does not answer any more counts as lost."""
+"""Time without an answer after which a connection to a server counts as lost."""
 BUSY_SECONDS = 30
-"""That SQLite waits for another process to finish writing."""
+"""Time that SQLite waits for another process to finish writing."""
 
 
 def open_engine(settings: Settings) -> Engine:
     """The engine of `database.url`; no connection is made yet.
 
     Raises:
-        ConfigError: the URL is of no database that is supported, or its driver is not installed.
+        ConfigError: the URL names no supported database, or its driver is not installed.
     """
     try:
         url = make_url(settings.database.url)
@@ -40,10 +40,10 @@ def open_engine(settings: Settings) -> Engine:
 
 @contextmanager
 def reported(engine: Engine) -> Iterator[None]:
-    """Say which database failed, and how, to the person who runs a command.
+    """Turn an error of the database into one that names the database, for the person who runs a command.
 
     Raises:
-        DatabaseError: what the block raised, in words.
+        DatabaseError: the database raised an error in the block.
     """
     try:
         yield
@@ -54,7 +54,7 @@ def reported(engine: Engine) -> Iterator[None]:
 
 
 def reason(error: DBAPIError) -> str:
-    """What a database complained of, in one line, without the rows that it was given."""
+    """The reason of a database error in one line, without the rows that were sent."""
     diagnosis = getattr(error.orig, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
     return primary or (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
@@ -79,17 +79,17 @@ def _sqlite(settings: Settings, url: URL) -> Engine:
 
 
 def _on_sqlite_connect(connection: Any, record: Any) -> None:
-    # Transactions are begun by us: Python's module would leave CREATE TABLE outside of them.
+    # Transactions are begun explicitly: Python's module would leave CREATE TABLE outside of them.
     connection.isolation_level = None
     # Readers do not wait for writers.
     connection.execute("PRAGMA journal_mode = WAL")
-    # With NORMAL, a power loss may undo what was committed last, and its local files may be deleted already. A sync
-    # for each batch costs little beside the batch.
+    # With NORMAL, a power loss may undo the last commits, whose local files may be deleted already. A sync per batch
+    # costs little compared with the batch.
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
-    # Whoever is going to write says so at once: two who both read before they write would stand in each other's way.
+    # A transaction that will write says so at once: two that read before they write would block each other.
     is_writing = connection.get_execution_options().get("writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from ml_microservice.database.engine import open_engine, reported
-from ml_microservice.database.migrating import migrate, require_current
+from ml_microservice.database.revision import migrate, require_current
 from ml_microservice.errors import DatabaseError, Fault
 from ml_microservice.jobs import claiming, ending, inserting, publishing, reading
 from ml_microservice.jobs.job import (

@@ -1,6 +1,7 @@
 """Commands of this project that run beside a process, as its children.
 
-Not threads: they would hold the interpreter's lock, and what is forked meanwhile would inherit their locks.
+They are processes, not threads: a thread would compete for the interpreter's lock, and a process forked meanwhile
+would inherit the locks that the thread holds.
 """
 
 import logging
@@ -14,26 +15,26 @@ from time import monotonic
 logger = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "ml_microservice.cli")
 LOOK_SECONDS = 1.0
-"""Time between two looks whether it runs."""
+"""Interval at which a companion is checked."""
 GRACE_SECONDS = 3
-"""Time to end, beyond what it may take to finish its work."""
+"""Time to exit, in addition to the time to finish its work."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
-"""Before it is started again; the longer, the more often it died soon after its start."""
+"""Wait before a restart: it begins short, and doubles each time the companion dies soon after its start."""
 
 
 class Companion:
-    """A command as a child that is started again when it dies.
+    """A command that runs as a child process and is restarted when it dies.
 
-    It ends by itself when this process does, however that happens: its stdin then ends.
+    It ends when this process does, even if this one is killed, because its stdin is then closed.
 
     Args:
-        what: it is, in words.
-        words: of the command.
-        drain_seconds: time to finish its work when it is to end.
+        what: what it does, to complete the words "the process that" in the log.
+        words: the arguments of `ml-service`.
+        drain_seconds: time that it has to finish its work when it is stopped.
     """
 
     is_wanted = True
-    """Whether there is anything to do for it."""
+    """Whether it has anything to do; if not, it is never started."""
 
     def __init__(self, what: str, words: Sequence[str], drain_seconds: float) -> None:
         self._what = what
@@ -48,13 +49,13 @@ class Companion:
         os.register_at_fork(after_in_child=self._forget)
 
     def start(self) -> None:
-        """Keep it running, by a thread that looks after it."""
+        """Start it, and keep it running from a thread."""
         if self.is_wanted:
             self._thread = threading.Thread(target=self._keep, name=self._what, daemon=True)
             self._thread.start()
 
     def look(self) -> None:
-        """Start it if it does not run and it is time to; for a process that looks after it itself, without threads."""
+        """Start it if it is not running and its wait is over; to be called in turn, without a thread."""
         if not self.is_wanted:
             return
         now = monotonic()
@@ -68,7 +69,7 @@ class Companion:
                 logger.exception("the process that %s could not be started", self._what)
 
     def stop(self) -> None:
-        """Have it finish its work, for a bounded time."""
+        """Let it finish its work, and kill it if that takes too long."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -102,6 +103,6 @@ class Companion:
 
 
 def _close(child: "subprocess.Popen[bytes]") -> None:
-    """End a child's stdin, which tells it to end: unlike a signal, also while it starts."""
+    """Close a child's stdin, which tells it to end; unlike a signal, this works while it starts, too."""
     assert child.stdin is not None
     child.stdin.close()

@@ -28,18 +28,21 @@ from ml_microservice.settings import Settings, load_settings
 logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FAILED_STARTS = 5
-"""Workers in a row that may be killed before they answer; then something is wrong that another one will not mend."""
+"""Number of workers in a row that may be killed before they answer; then another one would not help."""
 GRACE_SECONDS = 5
-"""Time to end, beyond what requests in work are given."""
+"""Time to exit, in addition to the time that open requests have."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the workers run, handed in by the room that serves; functions of modules, since a spawned worker imports
-    them."""
+    """What the workers run, given by the room that serves.
+
+    All three are functions or classes of modules, because a spawned worker imports them.
+    """
 
     serve: Callable[[Settings, socket.socket, Any, Callable[[], None]], None]
-    """Serves until SIGTERM: the settings, the socket, the model (None: read it), what to call once it answers."""
+    """Serves until SIGTERM; takes the settings, the socket, the model (None: it is read), and a function to call once
+    requests are answered."""
     read_model: Callable[[Settings], Any]
     """Reads and verifies the model without calling it, so that a process may fork afterwards."""
     companion: Callable[[Settings], Companion]
@@ -57,7 +60,7 @@ class Work:
     """Shared with the parent; None where each worker reads its own."""
 
     def run(self, report: Connection) -> None:
-        """Serve, in the worker's process; `report` is sent None once it answers, or the faults that keep it from it."""
+        """Serve, in the worker's process; sends None to `report` once it answers, or the faults that prevent it."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else lambda *_: sys.exit(0))
         signal.set_wakeup_fd(-1)
@@ -78,7 +81,7 @@ class Work:
             loop.remove_reader(parent.sentinel)
             signal.raise_signal(signal.SIGTERM)
 
-        # Workers whose parent was killed would hold its port for ever.
+        # A worker that outlives a killed parent would keep its port.
         loop.add_reader(parent.sentinel, end)
         report.send(None)
 
@@ -101,14 +104,14 @@ class Worker:
 
     @property
     def events(self) -> list[Connection | int]:
-        """What becomes ready when something happens to it."""
+        """What to wait for: its end, and its report while it starts."""
         return [self.process.sentinel] if self.is_started else [self.process.sentinel, self.report]
 
     def is_alive(self) -> bool:
-        """Whether it runs; takes in what it reported.
+        """Whether it is running; also reads what it has reported.
 
         Raises:
-            ServiceError: it cannot serve, and another one could not either.
+            ServiceError: it cannot serve, and neither could another one.
         """
         if not self.is_started and self.report.poll():
             try:
@@ -126,7 +129,7 @@ class Worker:
             self.process.terminate()
 
     def join(self, seconds: float) -> None:
-        """Wait for its end, and make one after so long."""
+        """Wait until it ends, and kill it after `seconds`."""
         self.process.join(seconds)
         if self.process.is_alive():
             logger.error("worker %s did not end in time and is killed", self.process.pid)
@@ -136,7 +139,7 @@ class Worker:
 
 
 class Workers:
-    """Keeps worker processes serving; SIGHUP replaces them by others with the current settings and model."""
+    """Keeps worker processes serving; SIGHUP replaces them with workers that have the current settings and model."""
 
     def __init__(self, service: Service, settings: Settings, listening: socket.socket) -> None:
         self._service = service
@@ -162,7 +165,9 @@ class Workers:
                     if signal.SIGHUP in self._asked:
                         self._asked.remove(signal.SIGHUP)
                         self._renew(woken)
-                    self._workers = [worker if worker.is_alive() else self._another(worker) for worker in self._workers]
+                    self._workers = [
+                        worker if worker.is_alive() else self._replacement(worker) for worker in self._workers
+                    ]
                     if all(worker.is_started for worker in self._workers):
                         self._companion.look()
             finally:
@@ -172,11 +177,11 @@ class Workers:
         model = None
         if settings.api.preload:
             model = self._service.read_model(settings)
-            # The collector's marks would make private copies of shared pages.
+            # The marks of the garbage collector would turn shared pages into private copies.
             gc.freeze()
         return Work(self._service, settings, self._listening, model)
 
-    def _another(self, dead: Worker) -> Worker:
+    def _replacement(self, dead: Worker) -> Worker:
         code = dead.process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._failed_starts = 0 if dead.is_started else self._failed_starts + 1
@@ -188,7 +193,7 @@ class Workers:
         return Worker(self._work)
 
     def _renew(self, woken: int) -> None:
-        """Replace the workers one by one, each only once its successor answers; all stay if that fails."""
+        """Replace the workers one by one, each only once its successor answers; if one fails, the others stay."""
         before = self._work
         try:
             self._work = self._read(load_settings())
@@ -215,7 +220,7 @@ class Workers:
         return signal.SIGTERM in self._asked or signal.SIGINT in self._asked
 
     def _end(self) -> None:
-        # The port is closed with the last worker's copy: what has come in until then is answered.
+        # The port stays open until the last worker closes its copy: requests that arrive until then are answered.
         self._listening.close()
         for worker in self._workers:
             worker.stop()
@@ -226,7 +231,7 @@ class Workers:
 
     @contextmanager
     def _signals(self) -> Iterator[int]:
-        """Note the signals that come; yields a descriptor that becomes readable with each."""
+        """Record incoming signals; yields a descriptor that becomes readable with each."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = {number: signal.signal(number, lambda number, _: self._asked.append(number)) for number in SIGNALS}
         signal.set_wakeup_fd(writing)

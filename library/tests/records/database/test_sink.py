@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from ml_microservice.database.engine import open_engine
-from ml_microservice.database.migrating import migrate
+from ml_microservice.database.revision import migrate
 from ml_microservice.records.database.store import open_store
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord, Record
 from ml_microservice.records.sinks.database import DatabaseSink

@@ -44,7 +44,7 @@ MESSAGES = {
     " repeated double fp64_contents, repeated bytes bytes_contents",
 }
 ONE_OF = {"InferParameter": "parameter_choice"}
-"""Messages of which only one field is set, and what that choice is called."""
+"""Messages with a `oneof` of all their fields, and its name."""
 
 
 def _classes() -> Mapping[str, Any]:
@@ -81,4 +81,4 @@ def _add_field(message: DescriptorProto, *words: str) -> None:
 
 
 CLASSES = _classes()
-"""By name."""
+"""Classes of the messages, by name."""

@@ -1,4 +1,4 @@
-"""What gRPC needs, looked at before anything is loaded: later, an error would come from a worker process."""
+"""Requirements of gRPC, checked before anything is loaded: later, the error would come from a worker process."""
 
 import socket
 

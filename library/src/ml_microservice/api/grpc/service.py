@@ -31,22 +31,22 @@ CODES = {
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
 }
-"""gRPC's word for the HTTP status of a problem."""
+"""gRPC's status for the HTTP status of a problem."""
 FAILURES = (grpc.StatusCode.RESOURCE_EXHAUSTED.name, grpc.StatusCode.INTERNAL.name, grpc.StatusCode.UNAVAILABLE.name)
-"""Counted from 0, as those over HTTP are."""
+"""Statuses whose counters exist from the start, as over HTTP."""
 MAX_DETAIL = 2_000
-"""Characters: the status travels in a header, and clients refuse long ones."""
+"""Most characters of an error's text: it travels in a header, and clients refuse long ones."""
 KEY = "x-api-key"
 Method = Callable[[Any], Awaitable[Any]]
 
 
 class InferenceService:
-    """Answers by the core; `handler` is what a server takes.
+    """The protocol's service over the core; a server is given its `handler`.
 
     Args:
         core: answers the rows.
-        in_work: counts the requests, together with those over HTTP.
-        keys: of which a caller sends one as metadata; without any, the service is open.
+        in_work: counts concurrent requests, together with those over HTTP.
+        keys: API keys, of which a caller sends one as metadata; without keys the service is open.
     """
 
     def __init__(self, core: Core, in_work: InWork, keys: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class InferenceService:
         check_model(self._core.served, request.name, request.version)
         found = model_metadata(self._core.served)
         for tensor in found["inputs"]:
-            del tensor["parameters"]  # for which the message has no place
+            del tensor["parameters"]  # the message has no field for it
         return CLASSES["ModelMetadataResponse"](**found)
 
     async def model_infer(self, request: Any) -> Any:
@@ -129,7 +129,7 @@ class InferenceService:
         )
 
     async def _protected(self, method: Method, request: Any, context: ServicerContext) -> Any:
-        """Answer within the limit, and only to who has a key.
+        """Answer within the limit of concurrent requests, and only with a valid key.
 
         Raises:
             Problem: too many requests are in work, there is no valid key, or what the method raises.

@@ -1,4 +1,4 @@
-"""Run by Alembic, on the connection that `migrating.py` gives it."""
+"""Run by Alembic, on the connection that `revision.py` gives it."""
 
 from alembic import context
 

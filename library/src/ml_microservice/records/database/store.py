@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, bindparam, dele
 
 from ml_microservice.database.columns import Id, Moment
 from ml_microservice.database.engine import open_engine, reported
-from ml_microservice.database.migrating import migrate, require_current
+from ml_microservice.database.revision import migrate, require_current
 from ml_microservice.records.database.tables import feedback, predictions
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord, Record
 from ml_microservice.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from ml_microservice.database.engine import open_engine, reason
-from ml_microservice.database.migrating import migrate, require_current
+from ml_microservice.database.revision import migrate, require_current
 from ml_microservice.errors import DatabaseError
 from ml_microservice.records.database.inserting import insert
 from ml_microservice.records.database.store import RecordStore

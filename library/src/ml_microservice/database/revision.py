@@ -1,4 +1,4 @@
-"""Bringing the tables to the revision that this code needs."""
+"""The revision of the tables: which one a database has, and bringing it to the one that this code needs."""
 
 from pathlib import Path
 
