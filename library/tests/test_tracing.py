@@ -18,7 +18,7 @@ from ml_microservice.errors import ConfigError
 from ml_microservice.settings import load_settings
 from ml_microservice.tracing.tracer import Tracer
 from tests import waiting
-from tests.api.test_jobs_server import working
+from tests.api.jobs.test_jobs_on_a_server import working
 from tests.api.test_server import serving
 from tests.collector import Collector, collecting
 
@@ -170,7 +170,7 @@ def test_a_run_of_chunks_is_linked_to_the_submissions(project: Path) -> None:
 
 def test_nothing_is_loaded_while_traces_are_off(project: Path) -> None:
     code = (
-        "import sys, ml_microservice.jobs.process, ml_microservice.jobs.worker; "
+        "import sys, ml_microservice.jobs.worker.child_process, ml_microservice.jobs.worker.main_process; "
         "from ml_microservice.api.app import create_app; "
         "print(type(create_app()).__name__, *(name for name in sys.modules if name.startswith(tuple(sys.argv[1:]))))"
     )

@@ -12,7 +12,7 @@ from ml_microservice.database.columns import metadata
 from ml_microservice.database.engine import open_engine
 from ml_microservice.database.revision import migrate, newest, require_current
 from ml_microservice.errors import ConfigError, DatabaseError
-from ml_microservice.jobs import tables as _jobs  # noqa: F401
+from ml_microservice.jobs.store import tables as _jobs  # noqa: F401
 from ml_microservice.records.database import tables as _records  # noqa: F401
 from ml_microservice.settings import Settings, load_settings
 

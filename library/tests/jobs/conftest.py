@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ml_microservice.jobs.store import JobStore
+from ml_microservice.jobs.store.job_store import JobStore
 from ml_microservice.settings import Settings
-from tests.jobs.stored import Clock, open_store
+from tests.jobs.stored_jobs import Clock, open_store
 
 
 @pytest.fixture

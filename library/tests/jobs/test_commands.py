@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from ml_microservice.cli import app
 from ml_microservice.errors import ServiceError
-from ml_microservice.jobs.queue import JobQueue
+from ml_microservice.jobs.queue.job_queue import JobQueue
 from ml_microservice.jobs.storage import JobStorage
-from ml_microservice.jobs.store import JobStore
+from ml_microservice.jobs.store.job_store import JobStore
 from ml_microservice.settings import Settings
-from tests.jobs.stored import claim, finished, run, stored
+from tests.jobs.stored_jobs import claim, finished, run, stored
 
 Command = Callable[..., str]
 

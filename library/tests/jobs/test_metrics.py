@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ml_microservice.api.app import create_app
 from ml_microservice.api.jobs_metrics import JobsMetrics
 from ml_microservice.settings import Settings, load_settings
-from tests.jobs.stored import Clock, claim, open_store, stored
+from tests.jobs.stored_jobs import Clock, claim, open_store, stored
 
 
 def told(metrics: JobsMetrics) -> dict[str, float]:

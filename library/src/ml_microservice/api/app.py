@@ -18,15 +18,15 @@ from ml_microservice.api import (
     drift,
     errors,
     inference_protocol,
-    job_routes,
     metrics,
     openapi,
     performance,
     routes,
 )
 from ml_microservice.api.grpc.port import require_grpc
-from ml_microservice.api.hot_jobs import HotSubmit
 from ml_microservice.api.hot_route import HotEndpoint, HotInfer, HotPredict, HotRoute
+from ml_microservice.api.jobs import routes as job_routes
+from ml_microservice.api.jobs.hot_submit import HotSubmit
 from ml_microservice.api.jobs_metrics import JobsMetrics
 from ml_microservice.api.monitoring import Monitoring
 from ml_microservice.api.records_metrics import RecordsMetrics
@@ -35,7 +35,7 @@ from ml_microservice.api.vitals import vital_signs
 from ml_microservice.inference.core import Core
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.served_model import ReadModel, read_configured_model
-from ml_microservice.jobs.office import JobOffice
+from ml_microservice.jobs.facade import JobsFacade
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.recorder import Recorder
 from ml_microservice.settings import ApiSettings, Settings, load_settings
@@ -91,14 +91,14 @@ def create_api(settings: Settings, model: ReadModel | None = None, tracer: "Trac
         served, settings.api, observers=[metrics.count_predictions], recorder=recorder, is_traced=tracer is not None
     )
     in_work = InWork(settings.api.max_concurrency)
-    office = JobOffice(settings) if settings.jobs.broker else None
+    jobs = JobsFacade(settings) if settings.jobs.broker else None
     app = FastAPI(
         title=settings.title or settings.name,
         summary=settings.description,
         description=openapi.DESCRIPTION,
         version=served.manifest.version,
         middleware=_middleware(settings, in_work),
-        lifespan=_lifespan(settings.api, core, journal, in_work, office, tracer),
+        lifespan=_lifespan(settings.api, core, journal, in_work, jobs, tracer),
         # FastAPI's own spans and logs would carry queries and what exceptions say, and know nothing of the hot route.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
@@ -116,8 +116,8 @@ def create_api(settings: Settings, model: ReadModel | None = None, tracer: "Trac
     app.state.jobs_metrics = JobsMetrics(settings) if settings.jobs.broker else None
     app.state.monitoring = Monitoring(settings, [performance.watched(settings), *drift.watched(settings, served)])
     _add_routes(app)
-    if office is not None:
-        job_routes.add_routes(app, office, settings.api)
+    if jobs is not None:
+        job_routes.add_routes(app, jobs, settings.api)
     docs.add_docs(app)
     app.openapi = openapi.for_app(app, core, secured=bool(settings.api.keys))  # type: ignore[method-assign]
     return app
@@ -164,7 +164,7 @@ def _lifespan(
     core: Core,
     journal: Journal | None,
     in_work: InWork,
-    office: JobOffice | None,
+    jobs: JobsFacade | None,
     tracer: "Tracer | None",
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
@@ -178,10 +178,10 @@ def _lifespan(
             journal.open()
         try:
             async with vital_signs(core, in_work), _grpc(api, core, in_work):
-                yield {ON_STOPPING: office.followers.end} if office is not None else {}
+                yield {ON_STOPPING: jobs.progress.end} if jobs is not None else {}
         finally:
-            if office is not None:
-                await to_thread.run_sync(office.close)
+            if jobs is not None:
+                await to_thread.run_sync(jobs.close)
             if journal is not None:
                 journal.close()
             await app.state.monitoring.close()

@@ -104,8 +104,8 @@ def _statistics(settings: Settings) -> QueueStatistics | None:
     from sqlalchemy import inspect
 
     from ml_microservice.database.engine import open_engine, reported
-    from ml_microservice.jobs.store import JobStore
-    from ml_microservice.jobs.tables import chunks
+    from ml_microservice.jobs.store.job_store import JobStore
+    from ml_microservice.jobs.store.tables import chunks
 
     engine = open_engine(settings)
     try:

@@ -8,8 +8,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from ml_microservice.api import job_openapi
 from ml_microservice.api.inference_protocol import PREFIX
+from ml_microservice.api.jobs import openapi as jobs_openapi
 from ml_microservice.api.traffic import PROBLEM_TYPE, is_protected
 from ml_microservice.features.examples import example_row
 from ml_microservice.features.feedback import FeedbackAccepted, build_feedback_list_model
@@ -80,7 +80,7 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
                     told_many,
                     Performance,
                     ProblemDetails,
-                    *job_openapi.MODELS,
+                    *jobs_openapi.MODELS,
                 ],
             ),
             **_protocol_schemas(),
@@ -105,7 +105,7 @@ def _document(app: FastAPI, served: ServedModel, *, secured: bool) -> dict[str, 
             is_probe, is_ready = path.startswith(("/health", "/metrics")), path.endswith("/ready")
             _document_answers(operation, has_body="requestBody" in operation, is_probe=is_probe, is_ready=is_ready)
     if JOBS in paths:
-        job_openapi.document_jobs(paths, REFERENCE, example)
+        jobs_openapi.document_jobs(paths, REFERENCE, example)
     paths["/monitoring/performance"]["get"]["responses"]["200"] = {
         "description": "The models that answered in the window.",
         "content": {JSON: {"schema": {"$ref": REFERENCE + Performance.__name__}}},

@@ -16,7 +16,7 @@ from ml_microservice.jobs.job import ChunkRef, Job
 from ml_microservice.settings import load_settings
 
 if TYPE_CHECKING:
-    from ml_microservice.jobs.store import JobStore
+    from ml_microservice.jobs.store.job_store import JobStore
 
 PAGE = 500
 
@@ -44,7 +44,7 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    from ml_microservice.jobs.store import open_job_store
+    from ml_microservice.jobs.store.job_store import open_job_store
 
     with closing(open_job_store(load_settings())) as store:
         _print_jobs(store.jobs(state.value if state else None, None, count), as_json)
@@ -53,7 +53,7 @@ def list_jobs(
 @jobs_app.command()
 def show(job_id: JobId) -> None:
     """Print a job as the database has it."""
-    from ml_microservice.jobs.store import open_job_store
+    from ml_microservice.jobs.store.job_store import open_job_store
 
     wanted = _id(job_id)
     with closing(open_job_store(load_settings())) as store:
@@ -66,7 +66,7 @@ def show(job_id: JobId) -> None:
 @jobs_app.command()
 def cancel(job_id: JobId) -> None:
     """Cancel a job: what has not begun will not, and what runs is stopped."""
-    from ml_microservice.jobs.store import open_job_store
+    from ml_microservice.jobs.store.job_store import open_job_store
     from ml_microservice.terminal import out
 
     wanted = _id(job_id)
@@ -86,7 +86,7 @@ def top(
 ) -> None:
     """Watch the queue: jobs by state, what waits and for how long, what the workers are at, and how fast they are."""
     from ml_microservice.cli.jobs_view import show_once, watch
-    from ml_microservice.jobs.store import open_job_store
+    from ml_microservice.jobs.store.job_store import open_job_store
 
     settings = load_settings()
     with closing(open_job_store(settings)) as store:
@@ -108,8 +108,8 @@ def list_dead(
 @dead_app.command()
 def retry(job_id: MaybeJobId = None, every: All = False) -> None:
     """Have what is unfinished of failed jobs run again, with all attempts."""
-    from ml_microservice.jobs.queue import JobQueue
-    from ml_microservice.jobs.store import open_job_store
+    from ml_microservice.jobs.queue.job_queue import JobQueue
+    from ml_microservice.jobs.store.job_store import open_job_store
     from ml_microservice.terminal import err, out
 
     settings = load_settings()
@@ -138,9 +138,9 @@ def retry(job_id: MaybeJobId = None, every: All = False) -> None:
 @dead_app.command()
 def drop(job_id: MaybeJobId = None, every: All = False) -> None:
     """Delete failed jobs, with what was sent and what was finished of them."""
-    from ml_microservice.jobs.queue import JobQueue
+    from ml_microservice.jobs.queue.job_queue import JobQueue
     from ml_microservice.jobs.storage import JobStorage
-    from ml_microservice.jobs.store import open_job_store
+    from ml_microservice.jobs.store.job_store import open_job_store
     from ml_microservice.terminal import out
 
     settings = load_settings()

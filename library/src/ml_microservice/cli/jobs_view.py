@@ -13,8 +13,8 @@ from rich.text import Text
 
 from ml_microservice.errors import BrokerError, DatabaseError
 from ml_microservice.jobs.job import STATES, Activity, Job, QueueStatistics, RunningChunk
-from ml_microservice.jobs.queue import JobQueue
-from ml_microservice.jobs.store import JobStore
+from ml_microservice.jobs.queue.job_queue import JobQueue
+from ml_microservice.jobs.store.job_store import JobStore
 from ml_microservice.settings import Settings
 from ml_microservice.terminal import out
 

@@ -17,7 +17,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run the jobs that were sent to the service; options win over `config.yaml`."""
-    from ml_microservice.jobs.worker import run_worker
+    from ml_microservice.jobs.worker.main_process import run_worker
 
     if concurrency is not None:
         os.environ[f"{ENV_PREFIX}JOBS__CONCURRENCY"] = str(concurrency)
@@ -27,7 +27,7 @@ def worker(
 @app.command(hidden=True)
 def sweep() -> None:
     """Send messages of jobs that were lost, and clear away what is old, until stdin ends; a worker's companion."""
-    from ml_microservice.jobs.sweeper import sweep_beside
+    from ml_microservice.jobs.worker.sweeper import sweep_beside
 
     settings = load_settings()
     configure_logging(settings.logging)

@@ -1,1 +1,1 @@
-"""Asynchronous predictions: rows of the database, messages to workers, and what the workers do."""
+"""Asynchronous predictions: submission, store, queue, worker, results and webhooks of jobs."""

@@ -1,0 +1,1 @@
+"""`/jobs` over HTTP: the endpoints and their documents."""

@@ -1,0 +1,1 @@
+"""The results of jobs: how the result of a chunk is stored, and how the results of a job are read."""
