@@ -14,14 +14,8 @@ from numpy.typing import NDArray
 
 from ml_microservice.evaluation import Evaluation, Importance, evaluate_classification, evaluate_regression
 from ml_microservice.features.spec import FeatureSpec
-from ml_microservice.training.report import (
-    FeatureProfile,
-    Report,
-    ReportContext,
-    judge,
-    profile_features,
-    render_report,
-)
+from ml_microservice.training.feature_profile import FeatureProfile, profile_features
+from ml_microservice.training.report import Report, ReportContext, judge, render_report
 
 HOSTILE = "<script>alert('x')</script> | $x^2$ **b** &amp; \x01 \n# \N{CJK UNIFIED IDEOGRAPH-65E5}"
 FEATURES = [

@@ -1,1 +1,1 @@
-"""Whether a model may go on: evaluated beside the champion on the same held-out rows, and judged by the settings."""
+"""The gate: a model is evaluated beside the champion on the same held-out rows, and judged by the settings."""

@@ -1,4 +1,4 @@
-"""The champion, evaluated on the candidate's held-out rows as far as that can be."""
+"""Evaluation of the champion on the candidate's held-out rows."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ from ml_microservice.settings import Settings
 
 
 class NotComparable(Exception):
-    """Why a champion cannot be compared, in the words of the person who reads the verdict."""
+    """The champion cannot be compared; the message is the sentence that the verdict shows."""
 
 
 def judged_champion(settings: Settings, archive: Path, candidate: ServedModel, rows: HeldOut) -> Champion:
-    """Evaluate the champion of an archive; whatever stands in the way is told, and never raised."""
+    """Evaluate the champion of an archive; a failure becomes the status `not comparable` and is not raised."""
     model = None
     try:
         manifest, contents = read_archive(archive, settings.name)
@@ -36,7 +36,7 @@ def judged_champion(settings: Settings, archive: Path, candidate: ServedModel, r
         why = f"It cannot be loaded: {' '.join(str(fault) for fault in error.faults)}"
         return Champion(status="not comparable", why=why, model=model)
     except Exception as error:
-        # Its hooks are code of another day, which may raise anything on the rows of today.
+        # Its hooks may be older code, which can raise anything on today's rows.
         why = f"It cannot answer the held-out rows: {type(error).__name__}: {error}"
         return Champion(status="not comparable", why=why, model=model)
     why = f"{manifest.version} was evaluated on the same rows."
@@ -45,19 +45,19 @@ def judged_champion(settings: Settings, archive: Path, candidate: ServedModel, r
 
 
 def identity(manifest: Manifest) -> ModelIdentity:
-    """Which model a manifest is of."""
+    """The identity of a manifest's model."""
     return ModelIdentity(version=manifest.version, id=manifest.id, commit=manifest.git_commit)
 
 
 @contextmanager
 def _unpacked(manifest: Manifest, contents: Mapping[str, bytes]) -> Iterator[Path]:
-    """A verified archive as a folder, for as long as it takes."""
+    """Unpack a verified archive to a temporary folder."""
     with TemporaryDirectory(prefix="champion-") as folder:
         yield ArtefactStore(Path(folder)).write(manifest.version, contents)
 
 
 def _require_same_question(champion: ServedModel, candidate: ServedModel, rows: HeldOut) -> None:
-    """See that both models answer the same question from columns that are there.
+    """See that both models predict the same target, from columns of the training frame.
 
     Raises:
         NotComparable: they do not.

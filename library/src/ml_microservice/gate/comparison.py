@@ -1,4 +1,4 @@
-"""`ml-service evaluate`: the current model and the champion, on the rows that the current one was not trained on."""
+"""`ml-service evaluate`: compares the current model with the champion on the current model's held-out rows."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,9 +15,9 @@ from ml_microservice.settings import Settings
 from ml_microservice.training.hooks import Hooks, load_hooks
 
 CHAMPION = Path("build/champion/model.tar")
-"""Where pipelines put it."""
+"""The archive of the champion, which pipelines put there."""
 STAGES = 3
-"""How often `evaluate` calls `on_stage`."""
+"""The number of stages of `evaluate`."""
 
 
 def evaluate(
@@ -29,18 +29,18 @@ def evaluate(
     on_stage: Callable[[str], None] = lambda stage: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Comparison:
-    """Evaluate both models and write `build/evaluation.json`; what an earlier run left there goes first.
+    """Evaluate both models and write `build/evaluation.json`; the documents of an earlier run are removed first.
 
     Args:
-        settings: the project's.
-        hooks: the project's own, from `src/model`, unless others are given.
-        champion: an archive; by default the one that pipelines put at `CHAMPION`, if they did.
-        n_rows: passed to `DataLoader.load_data`; None is all.
-        on_stage: told of each of the `STAGES` as it begins.
-        clock: tells the time, with its zone.
+        settings: the settings of the project.
+        hooks: the hooks to run; those of `src/model` by default.
+        champion: the archive of the champion; by default `CHAMPION`, if that file exists.
+        n_rows: the most rows to load, passed to `DataLoader.load_data`; None loads all.
+        on_stage: called with the name of each stage as it begins.
+        clock: returns the current time, with a time zone.
 
     Raises:
-        ServiceError: the current model cannot be evaluated, or the champion that was asked for is not there.
+        ServiceError: the current model cannot be evaluated, or there is no file `champion`.
     """
     for stale in (EVALUATION, VERDICT):
         (settings.root / stale).unlink(missing_ok=True)

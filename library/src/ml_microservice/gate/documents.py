@@ -1,6 +1,6 @@
-"""`build/evaluation.json` and `build/verdict.json`: what is handed from the evaluation to the gate, and from it on.
+"""The documents of the gate: `build/evaluation.json`, its input, and `build/verdict.json`, its output.
 
-Both are read by others: a later gate, pipelines and people. Within a format keys are added and never change.
+Pipelines, later gates and people read both. Within a format, keys are added and never changed.
 """
 
 from datetime import datetime
@@ -17,127 +17,127 @@ VERDICT = Path("build/verdict.json")
 FORMAT: Literal[1] = 1
 
 Direction = Literal["greater", "smaller"]
-"""Which values of a metric are the better ones."""
+"""The values of a metric that are better."""
 
 
 class _Document(BaseModel):
-    # Keys that a later version has added are no reason to refuse a file.
+    # A later version may have added keys.
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class ModelIdentity(_Document):
-    """Which model."""
+    """The identity of a model."""
 
     version: str
     """Name of the version."""
     id: str
     """UUID of its training run."""
     commit: str | None
-    """Commit at which it was trained, with `-dirty` when files had been changed; null outside of git."""
+    """Commit at which it was trained, with `-dirty` if files differed from it; null outside of git."""
 
 
 class Candidate(_Document):
-    """The model that wants to go on, read back from its artefact."""
+    """The new model, read back from its artefact."""
 
     model: ModelIdentity
-    """Which model."""
+    """Its identity."""
     metrics: dict[str, float | None]
-    """By name; null where one is undefined on these rows."""
+    """Its metrics by name; null if one is undefined on these rows."""
 
 
 class Champion(_Document):
-    """The model that is in production, as far as there is one to compare with."""
+    """The model in production, if there is one to compare with."""
 
     status: Literal["compared", "absent", "not comparable"]
-    """`compared` was evaluated on the same rows; `absent`: there is none; `not comparable`: it could not be."""
+    """`compared`: evaluated on the same rows; `absent`: there is none; `not comparable`: it could not be evaluated."""
     why: str
-    """One sentence on that."""
+    """The reason for the status, in one sentence."""
     model: ModelIdentity | None = None
-    """Which model; null where there is none, or where even that could not be read."""
+    """Its identity; null if there is no champion, or its manifest could not be read."""
     metrics: dict[str, float | None] = {}
-    """As the candidate's; empty unless it was compared."""
+    """Its metrics by name; empty unless it was compared."""
     notes: tuple[str, ...] = ()
-    """What to know before its metrics are relied on, one sentence each."""
+    """Limits of the comparison, one sentence each."""
 
 
 class Comparison(_Document):
-    """What `ml-service evaluate` found."""
+    """The result of `ml-service evaluate`."""
 
     format: Literal[1] = FORMAT
-    """Of this file."""
+    """Version of the document's format."""
     project: str
     """Slug of the project."""
     created_at: datetime
-    """UTC."""
+    """Time in UTC."""
     task: Literal["classification", "regression"]
-    """As in `features.yaml`."""
+    """The task of `features.yaml`."""
     headline: str
-    """The metric that models of this task are introduced with."""
+    """The main metric of this task."""
     directions: dict[str, Direction]
-    """Which values are better, by metric."""
+    """The better direction of each metric."""
     rows: int
-    """Held-out rows, the same for both models."""
+    """The number of held-out rows, which are the same for both models."""
     data_sha256: str
     """Digest of the training frame, as in the candidate's manifest."""
     seed: int
-    """Of the split."""
+    """Seed of the split."""
     test_size: float
-    """Share of the rows that was held out."""
+    """The share of rows that was held out."""
     candidate: Candidate
-    """The model that wants to go on."""
+    """The new model."""
     champion: Champion
-    """The model that is in production."""
+    """The model in production."""
 
 
 class Check(_Document):
-    """One thing that a gate looks at."""
+    """One check of a gate."""
 
     name: str
     """Unique within the verdict, such as `threshold.accuracy`."""
     kind: str
     """`threshold` or `champion`; other gates add kinds of their own."""
     metric: str | None
-    """What was measured; null where it is no metric."""
+    """The metric that was checked; null if the check is not about a metric."""
     value: float | None
-    """What was found; null where it is undefined."""
+    """The value found; null if it is undefined."""
     limit: float | None
-    """What was asked for; null where it is no number."""
+    """The value required; null if it is not a number."""
     direction: Direction | None
-    """`greater`: the value has to be at least the limit; `smaller`: at most."""
+    """`greater`: the value must be at least the limit; `smaller`: at most the limit."""
     passed: bool
-    """Whether it holds."""
+    """Whether the check passed."""
     sentence: str
-    """All of that in words."""
+    """The check in one sentence."""
 
 
 class Verdict(_Document):
-    """What a gate decided."""
+    """The decision of a gate."""
 
     format: Literal[1] = FORMAT
-    """Of this file."""
+    """Version of the document's format."""
     project: str
     """Slug of the project."""
     created_at: datetime
-    """UTC."""
+    """Time in UTC."""
     passed: bool
-    """Whether all checks did."""
+    """Whether all checks passed."""
     rows: int
-    """Held-out rows that it rests on."""
+    """The number of held-out rows."""
     data_sha256: str
     """Digest of the training frame."""
     candidate: ModelIdentity
     """The model that was judged."""
     champion: Champion
-    """The model that it was compared with, or why it was not."""
+    """The model in production, or the reason why there was no comparison."""
     checks: tuple[Check, ...]
-    """Everything that was looked at; may be none."""
+    """All checks; there may be none."""
 
 
 Document = TypeVar("Document", Comparison, Verdict)
 
 
 def write_document(document: Comparison | Verdict, file: Path) -> None:
-    """Write a file that appears once it is complete.
+    """Write a document; the file appears once it is complete.
 
     Raises:
         InputFileError: it cannot be written.
@@ -147,10 +147,10 @@ def write_document(document: Comparison | Verdict, file: Path) -> None:
 
 
 def read_document(kind: type[Document], file: Path, advice: str) -> Document:
-    """Read a file of this format.
+    """Read a document.
 
     Raises:
-        GateError: it is not there, or is none.
+        GateError: there is no such file, or it is not a document of this format.
     """
     try:
         return kind.model_validate_json(file.read_bytes())

@@ -1,4 +1,4 @@
-"""The rows that a model has not seen, loaded again; and the scores of any model on them."""
+"""The held-out rows of a model, loaded again, and the scores of any model on them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,13 @@ from ml_microservice.features.layout import FrameLayout
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.settings import Settings
+from ml_microservice.training.fitted_model import evaluated_form
 from ml_microservice.training.hooks import LOADER_FILE, Hooks
 from ml_microservice.training.origin import data_digest
 from ml_microservice.training.split import load_frame, split_frame
 
-PIECE = 10_000
-"""Rows that a model is asked for at once."""
+CHUNK = 10_000
+"""The most rows that a model predicts in one call."""
 
 
 @dataclass(frozen=True)
@@ -30,36 +31,35 @@ class HeldOut:
     """The rows that were held out when a model was trained."""
 
     frame: pd.DataFrame
-    """As DataLoader returns them, with every column."""
+    """The rows as DataLoader returns them, with every column."""
     truth: NDArray[Any]
-    """(n,) positions among `classes`, or numbers."""
+    """Shape (n,): positions among `classes`, or numbers."""
     classes: tuple[str, ...]
     """Empty for regression."""
 
     def scores(self, served: ServedModel) -> Scores:
-        """What a model of the same classes is worth on these rows, by the engine that it is served by.
+        """The metrics of a model of the same classes on these rows, predicted by the engine that serves it.
 
         Raises:
-            Exception: whatever the model raises, or pandas, where a value cannot be what the model takes.
+            Exception: whatever the model raises, or pandas if a value cannot be converted to what the model takes.
         """
         predictions = self._predicted(served)
+        answers = evaluated_form(predictions, self.classes)
         if not self.classes:
-            return regression_scores(self.truth, np.asarray(predictions.values, dtype=np.float64))
-        position = {name: index for index, name in enumerate(self.classes)}
-        answers = np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
+            return regression_scores(self.truth, answers)
         probabilities = predictions.probabilities
         if probabilities is not None:
             probabilities = probabilities[:, [served.schema.classes.index(name) for name in self.classes]]
         return classification_scores(self.truth, answers, probabilities)
 
     def _predicted(self, served: ServedModel) -> Predictions:
-        """The answers to the rows as requests would carry them, some at a time."""
+        """Predictions for the rows, sent as requests would carry them."""
         layout, spec = FrameLayout.from_json(served.schema.layout), served.schema.spec
         values: list[str | float] = []
         matrices = []
-        for start in range(0, len(self.frame), PIECE):
-            piece = layout.from_frame(self.frame.iloc[start : start + PIECE])
-            predictions = served.predictor.predict(request_columns(piece, spec))
+        for start in range(0, len(self.frame), CHUNK):
+            chunk = layout.from_frame(self.frame.iloc[start : start + CHUNK])
+            predictions = served.predictor.predict(request_columns(chunk, spec))
             values += predictions.values
             if predictions.probabilities is not None:
                 matrices.append(predictions.probabilities)
@@ -69,10 +69,10 @@ class HeldOut:
 def load_held_out(
     settings: Settings, hooks: Hooks, manifest: Manifest, schema: ModelSchema, n_rows: int | None
 ) -> HeldOut:
-    """Load the training frame again and split it as it was split for a model.
+    """Load the training frame again, and split it as training did.
 
     Raises:
-        FrameError: the frame breaks the rules of the model's features.
+        FrameError: the frame breaks the rules of `features.yaml`.
         GateError: it is not the frame that the model was trained on.
     """
     frame, spec, layout = load_frame(hooks, n_rows), schema.spec, FrameLayout.from_json(schema.layout)
@@ -81,7 +81,7 @@ def load_held_out(
         raise GateError(_other_data(manifest, len(frame)))
     made = manifest.origin
     training = settings.training.model_copy(update={"seed": made.seed, "test_size": made.test_size})
-    # By position: an index may name a row twice.
+    # By position, because an index may name several rows.
     frame = frame.reset_index(drop=True)
     split = split_frame(frame, spec, layout, training)
     return HeldOut(frame.loc[split.test.index], _truth(split.test_target, schema, manifest), schema.classes)
@@ -91,7 +91,7 @@ def _truth(target: "pd.Series[Any]", schema: ModelSchema, manifest: Manifest) ->
     if not schema.classes:
         return target.to_numpy(dtype=np.float64)
     if schema.target is None:
-        message = "the model is from before it was kept how the training frame names the classes"
+        message = "the model does not say how the training frame names its classes: an earlier version trained it"
         raise ArtefactError(Fault(message, manifest.version, advice="train again"))
     position = {value: index for index, value in enumerate(schema.target.values)}
     return np.asarray([position[value] for value in target.tolist()], dtype=np.intp)

@@ -1,4 +1,4 @@
-"""`ml-service gate`: the evaluation held against the settings."""
+"""`ml-service gate`: judges the evaluation by the settings in `gate`."""
 
 import math
 from collections.abc import Callable, Collection, Iterator
@@ -22,7 +22,7 @@ from ml_microservice.yaml_file import read_yaml
 
 
 def gate(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Verdict:
-    """Judge `build/evaluation.json` and write `build/verdict.json`, whatever it is; what stood there goes first.
+    """Judge `build/evaluation.json` and write `build/verdict.json`; an earlier verdict is removed first.
 
     Raises:
         GateError: there is no evaluation of the current model.
@@ -43,7 +43,7 @@ def gate(settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime
 
 
 def judge(comparison: Comparison, gate: GateSettings, now: datetime) -> Verdict:
-    """The verdict on an evaluation that has all metrics which `gate` names."""
+    """Judge an evaluation that has every metric which `gate` names."""
     checks = list(_thresholds(comparison, gate))
     champion, check = _compared(comparison, gate)
     checks += [check] if check else []
@@ -60,7 +60,7 @@ def judge(comparison: Comparison, gate: GateSettings, now: datetime) -> Verdict:
 
 
 def unknown_metrics(settings: Settings, known: Collection[str]) -> Iterator[Fault]:
-    """One fault for each name in `gate` that is none of the metrics which are known."""
+    """One fault for each name in `gate` that is not a known metric."""
     document = read_yaml(settings.root / CONFIG_FILE, CONFIG_FILE)
     named: list[tuple[tuple[str, ...], str]] = [
         (("gate", "thresholds", name), name) for name in settings.gate.thresholds
@@ -75,46 +75,38 @@ def unknown_metrics(settings: Settings, known: Collection[str]) -> Iterator[Faul
 
 def _thresholds(comparison: Comparison, gate: GateSettings) -> Iterator[Check]:
     for metric, limit in gate.thresholds.items():
-        value, direction = _finite(comparison.candidate.metrics[metric]), comparison.directions[metric]
-        passed = value is not None and _holds(value, limit, direction)
-        yield Check(
-            name=f"threshold.{metric}",
-            kind="threshold",
-            metric=metric,
-            value=value,
-            limit=limit,
-            direction=direction,
-            passed=passed,
-            sentence=_sentence(metric, value, limit, direction, passed),
-        )
+        yield _check("threshold", metric, limit, comparison)
 
 
 def _compared(comparison: Comparison, gate: GateSettings) -> tuple[Champion, Check | None]:
-    """The champion as the verdict has it, and the check that compares with it, where that can be."""
+    """The champion as the verdict shows it, and the check against it if it can be compared."""
     champion, metric = comparison.champion, gate.metric or comparison.headline
     if champion.status != "compared":
         return champion, None
-    theirs, value = _finite(champion.metrics.get(metric)), _finite(comparison.candidate.metrics[metric])
+    theirs = _finite(champion.metrics.get(metric))
     if theirs is None:
         why = f"It has no {metric} on these rows, by which gate.metric compares."
         return champion.model_copy(update={"status": "not comparable", "why": why}), None
-    direction = comparison.directions[metric]
     slack = gate.tolerance * abs(theirs)
-    limit = theirs - slack if direction == "greater" else theirs + slack
+    limit = theirs - slack if comparison.directions[metric] == "greater" else theirs + slack
+    words = f" The champion's is {_number(theirs)}, of which {gate.tolerance:.3g} is tolerated."
+    return champion, _check("champion", metric, limit, comparison, words)
+
+
+def _check(kind: str, metric: str, limit: float, comparison: Comparison, words: str = "") -> Check:
+    """Hold the candidate's metric against a limit; `words` end the sentence."""
+    value, direction = _finite(comparison.candidate.metrics[metric]), comparison.directions[metric]
     passed = value is not None and _holds(value, limit, direction)
-    sentence = _sentence(metric, value, limit, direction, passed)
-    sentence += f" The champion's is {_number(theirs)}, of which {gate.tolerance:.3g} is tolerated."
-    check = Check(
-        name=f"champion.{metric}",
-        kind="champion",
+    return Check(
+        name=f"{kind}.{metric}",
+        kind=kind,
         metric=metric,
         value=value,
         limit=limit,
         direction=direction,
         passed=passed,
-        sentence=sentence,
+        sentence=_sentence(metric, value, limit, direction, passed) + words,
     )
-    return champion, check
 
 
 def _holds(value: float, limit: float, direction: Direction) -> bool:

@@ -1,4 +1,4 @@
-"""The hooks run on the training rows: a fitted Preprocessor, a model, and the names of its classes."""
+"""The fitted Preprocessor, the model and its classes, which the hooks make from the training rows."""
 
 import random
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from ml_microservice.training.split import Split
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the hooks made."""
+    """What the hooks made from the training rows."""
 
     preprocessor: Any
     model: Any
@@ -42,13 +42,13 @@ class Fitted:
     predictor: PythonPredictor
 
     def truth(self, target: "pd.Series[Any]") -> NDArray[Any]:
-        """The target as the evaluation takes it: positions among the classes, or numbers."""
+        """The target in the form of the evaluation: positions among the classes, or numbers."""
         if self.classes:
             return class_indices(target, self.model, self.classes, self.target_form)
         return numbers(target, len(target))
 
     def target_column(self, target: "pd.Series[Any]") -> TargetColumn:
-        """What stands in the target's column for each class; a class that is not there has its name."""
+        """The value of each class in the target's column; a class without a row there has its name."""
         if not self.classes:
             return TargetColumn(str(target.dtype))
         values: list[Any] = list(self.classes)
@@ -57,23 +57,20 @@ class Fitted:
         return TargetColumn(str(target.dtype), tuple(values))
 
     def answers(self, predictions: Predictions) -> NDArray[Any]:
-        """Predictions as the evaluation takes them: positions among the classes, or numbers."""
-        if self.classes:
-            position = {name: index for index, name in enumerate(self.classes)}
-            return np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
-        return np.asarray(predictions.values, dtype=np.float64)
+        """Predictions in the form of the evaluation: positions among the classes, or numbers."""
+        return evaluated_form(predictions, self.classes)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The fitted Preprocessor and what it made of the rows to train on."""
+    """The fitted Preprocessor, and the training rows as it transforms them."""
 
     preprocessor: Any
     transformed: Any
 
 
 def fit(hooks: Hooks, split: Split, spec: FeatureSpec, layout: FrameLayout, seed: int) -> Fitted:
-    """Run Preprocessor, train_model and get_classes on the rows to train on.
+    """Run Preprocessor, train_model and get_classes on the training rows.
 
     Raises:
         HookError: a hook raised, or returned something that cannot be served.
@@ -84,10 +81,10 @@ def fit(hooks: Hooks, split: Split, spec: FeatureSpec, layout: FrameLayout, seed
 
 
 def fit_preprocessor(hooks: Hooks, split: Split, seed: int) -> Prepared:
-    """Seed everything, then fit the Preprocessor and apply it.
+    """Seed the random generators, then fit the Preprocessor and transform the training rows.
 
     Raises:
-        HookError: it raised, or returned something else than itself or than the rows.
+        HookError: it raised, or fit did not return self, or transform returned another number of rows.
     """
     seed_everything(seed)
     with calling("Preprocessor.fit"):
@@ -105,7 +102,7 @@ def fit_model(hooks: Hooks, transformed: Any, target: "pd.Series[Any]") -> Any:
     """Run train_model.
 
     Raises:
-        HookError: it raised, or returned something that does not predict.
+        HookError: it raised, or returned an object without predict.
     """
     with calling("train_model"):
         model = hooks.train_model(transformed, target.copy())
@@ -118,10 +115,10 @@ def fit_model(hooks: Hooks, transformed: Any, target: "pd.Series[Any]") -> Any:
 def finish(
     hooks: Hooks, prepared: Prepared, model: Any, split: Split, spec: FeatureSpec, layout: FrameLayout
 ) -> Fitted:
-    """Run get_classes, and find out in which form the model names the classes.
+    """Run get_classes, and determine the form in which the model names the classes.
 
     Raises:
-        HookError: it raised, does not name the classes, or the model's answers are none.
+        HookError: it raised or does not name the classes, or the model returned something that is no prediction.
     """
     classes = named_classes(hooks, model) if spec.task == "classification" else ()
     named = target_form(split.train_target, model, classes) if classes else "names"
@@ -131,7 +128,7 @@ def finish(
 
 
 def named_classes(hooks: Hooks, model: Any) -> tuple[str, ...]:
-    """What get_classes returns.
+    """The names of the classes, from get_classes.
 
     Raises:
         HookError: it raised, or did not return distinct names in the model's own order.
@@ -144,7 +141,7 @@ def named_classes(hooks: Hooks, model: Any) -> tuple[str, ...]:
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
         advice = "for example: return [str(name) for name in model.classes_]"
         raise HookError(Fault(f"get_classes must return a list of text, not {names!r}", TRAIN_FILE, advice=advice))
-    names = [str(name) for name in names]  # numpy's kind of text too, which would look odd wherever it is shown
+    names = [str(name) for name in names]  # plain text instead of numpy.str_
     if len(set(names)) != len(names) or len(names) < 2:
         advice = "return one name for each column of predict_proba"
         message = f"get_classes must return at least two distinct names, not {names}"
@@ -175,7 +172,15 @@ def _label_form(model: Any, transformed: Any, classes: Sequence[str]) -> LabelFo
     return predicted_form(labels, probabilities, model, classes)
 
 
+def evaluated_form(predictions: Predictions, classes: Sequence[str]) -> NDArray[Any]:
+    """Predictions in the form of the evaluation: positions among `classes`, or numbers if there are none."""
+    if not classes:
+        return np.asarray(predictions.values, dtype=np.float64)
+    position = {name: index for index, name in enumerate(classes)}
+    return np.asarray([position[str(name)] for name in predictions.values], dtype=np.intp)
+
+
 def seed_everything(seed: int) -> None:
-    """Seed the global generators, which scikit-learn uses where a hook sets no `random_state`."""
+    """Seed the global generators, which scikit-learn uses unless a hook sets `random_state`."""
     random.seed(seed)
     np.random.seed(seed)

@@ -1,4 +1,4 @@
-"""Golden rows: requests kept with their answers, which prove at every load that the model still gives them."""
+"""Golden rows: requests stored with their predictions, which every load of the model has to reproduce."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,9 +16,9 @@ from ml_microservice.inference.served_model import ServedModel
 
 
 def golden_rows(frame: pd.DataFrame, count: int, seed: int, served: ServedModel) -> list[GoldenRow]:
-    """Some rows of a frame as requests, with the answers of the model that is about to be stored.
+    """Sample rows of a frame as requests, with the predictions of the model that is about to be stored.
 
-    Personal data is replaced by examples, because these rows are stored in clear.
+    Personal data is replaced by examples, because golden rows are stored as plain text.
     """
     spec = served.schema.spec
     sample = frame.sample(n=min(count, len(frame)), random_state=seed)
@@ -37,7 +37,7 @@ def golden_rows(frame: pd.DataFrame, count: int, seed: int, served: ServedModel)
 
 
 def as_request(row: Mapping[Any, Any], spec: FeatureSpec) -> dict[str, Any]:
-    """A row of the training frame as the JSON object that a caller would send."""
+    """Convert a row of the training frame to the JSON object that a client would send."""
     present = (feature for feature in spec.features if not is_missing(row[feature.name]))
     return {feature.name: _jsonable(row[feature.name], feature) for feature in present}
 

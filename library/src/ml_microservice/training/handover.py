@@ -1,4 +1,4 @@
-"""A model version leaves the checkout that trained it, and comes into another checkout of the same hooks."""
+"""Export of a model version from the checkout that trained it, and import into another checkout of the same hooks."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ REPORT = "report.html"
 
 
 def export_model(settings: Settings, target: Path, report: Path | None = None) -> Manifest:
-    """Write the current version as an archive, and its report beside it where one is asked for.
+    """Write the current version as an archive, and its report to `report` if that is given.
 
     Raises:
-        ArtefactError: nothing was trained yet, or the version is damaged or another project's.
+        ArtefactError: there is no model yet, or the version is damaged or belongs to another project.
         InputFileError: a file cannot be written.
     """
     folder = version_folder(settings, POINTER)
@@ -32,10 +32,10 @@ def export_model(settings: Settings, target: Path, report: Path | None = None) -
 
 
 def import_model(settings: Settings, file: Path) -> Manifest:
-    """Put an archive's version into the store and make it the current one.
+    """Store the version of an archive and make it the current one.
 
     Raises:
-        ArtefactError: it cannot be trusted, is of other hooks than this checkout's, or another of its name is there.
+        ArtefactError: the archive is not valid, its hooks differ from this checkout's, or its name is taken.
     """
     manifest, contents = read_archive(file, settings.name)
     if manifest.origin.code_sha256 != code_digest(settings.features_file.parent):
@@ -53,7 +53,7 @@ def import_model(settings: Settings, file: Path) -> Manifest:
 
 
 def _other_hooks(manifest: Manifest, file: Path) -> Fault:
-    """Whose hooks made a model, and how to get them."""
+    """The fault of a model that other hooks made, with the way to get these hooks."""
     message = f"model {manifest.version} was trained by other hooks than those in src/model"
     commit, _, dirty = (manifest.git_commit or "").partition("-")
     if not commit:

@@ -1,4 +1,4 @@
-"""The user's hooks: finding them, and telling their errors from ours."""
+"""The user's hooks: importing them, and reporting their errors with the user's own lines."""
 
 import importlib
 import sys
@@ -19,7 +19,7 @@ TRAIN_FILE = "src/model/train.py"
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the data scientist wrote."""
+    """The hooks of a project."""
 
     data_loader: Callable[[], Any]
     """The class `DataLoader`."""
@@ -27,19 +27,19 @@ class Hooks:
     """The class `Preprocessor`."""
     train_model: Callable[[Any, Any], Any]
     get_classes: Callable[[Any], list[str]] | None
-    """Absent for regression."""
+    """None for regression."""
     folder: Path
     """The folder of the package `model`."""
 
 
 def load_hooks(root: Path, task: str | None) -> Hooks:
-    """Import the package `model` of the project in `root`, even where another project's was imported before.
+    """Import the package `model` of the project in `root`, even if another project's was imported before.
 
     Raises:
-        HookError: a module cannot be imported, or a hook is missing; with one fault for each.
+        HookError: modules cannot be imported, or hooks are missing; one fault for each.
     """
     if not (root / PACKAGE_FILE).is_file():
-        # Without it, Python would take another project's package of the same name, if it found one anywhere.
+        # Without it, Python would import any other package of this name that it finds.
         advice = "restore it: an empty file is enough"
         raise HookError(Fault("there is no such file", file=PACKAGE_FILE, advice=advice))
     _import_from(root / "src")
@@ -69,7 +69,7 @@ def load_hooks(root: Path, task: str | None) -> Hooks:
 
 @contextmanager
 def fresh_package() -> Iterator[None]:
-    """Forget the package `model` for a while: whatever is unpickled meets it as a new process would."""
+    """Forget the package `model` within this context, so that unpickling imports it as a new process would."""
     mine = _forget_package()
     try:
         yield
@@ -80,7 +80,7 @@ def fresh_package() -> Iterator[None]:
 
 @contextmanager
 def calling(hook: str, file: str = TRAIN_FILE) -> Iterator[None]:
-    """Turn what a hook raises into a HookError that shows the user's own lines.
+    """Turn an exception of a hook into a HookError that shows the user's own lines.
 
     Raises:
         HookError: the hook raised.
@@ -94,18 +94,18 @@ def calling(hook: str, file: str = TRAIN_FILE) -> Iterator[None]:
 
 
 def raised(hook: str, error: BaseException, file: str = TRAIN_FILE) -> Fault:
-    """What a hook raised, with the user's own lines; `file` is named where none of them is among the frames."""
+    """The fault of an exception that a hook raised; `file` is named if no line of the traceback is the user's own."""
     message = f"{hook} raised {type(error).__name__}: {error}\n{own_traceback(error)}".rstrip()
     return Fault(message, *_place(error, file))
 
 
 def own_traceback(error: BaseException) -> str:
-    """The part of a traceback that lies in the user's package."""
+    """The lines of a traceback that lie in the user's package."""
     return "".join(traceback.format_list(_own_frames(error)))
 
 
 def own_file(filename: str) -> str | None:
-    """A file of the user's package as people call it, `src/model/...`; None for any other file."""
+    """The path of a file of the user's package, as `src/model/...`; None for any other file."""
     _, found, inside = Path(filename).as_posix().rpartition("/src/model/")
     return f"src/model/{inside}" if found else None
 
@@ -115,13 +115,13 @@ def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def _place(error: BaseException, otherwise: str) -> tuple[str | None, int | None]:
-    """File and line of the user's own code that an error came through last."""
+    """File and line of the user's innermost frame in a traceback."""
     own = _own_frames(error)
     return (own_file(own[-1].filename), own[-1].lineno) if own else (otherwise, None)
 
 
 def _import_from(source: Path) -> None:
-    """Let `model` mean the package in this folder."""
+    """Make `import model` find the package in this folder."""
     loaded = sys.modules.get("model")
     folders = [Path(folder).resolve() for folder in getattr(loaded, "__path__", ())]
     if folders[:1] != [(source / "model").resolve()]:
@@ -131,7 +131,7 @@ def _import_from(source: Path) -> None:
 
 
 def _forget_package() -> dict[str, ModuleType]:
-    """Take the package's modules out of Python's register; returns them."""
+    """Remove the package's modules from `sys.modules`; returns them."""
     names = [name for name in sys.modules if name.partition(".")[0] == "model"]
     return {name: sys.modules.pop(name) for name in names}
 

@@ -1,4 +1,4 @@
-"""Where a model comes from, and whether training it again gave the same one."""
+"""The origin of a model: data, code, seed and libraries; and whether training reproduced an earlier model."""
 
 import hashlib
 import platform
@@ -37,7 +37,7 @@ def code_digest(folder: Path) -> str:
 
 
 def origin(project: str, data_sha256: str, folder: Path, settings: TrainingSettings) -> Origin:
-    """All that a training run depends on."""
+    """Everything that a training run depends on."""
     return Origin(
         data_sha256=data_sha256,
         code_sha256=code_digest(folder),
@@ -50,7 +50,7 @@ def origin(project: str, data_sha256: str, folder: Path, settings: TrainingSetti
 
 
 def model_libraries(project: str) -> dict[str, str]:
-    """Versions of what the project's `model` dependencies install directly, and of numpy."""
+    """Versions of the libraries in the project's extra `model`, and of numpy."""
     names = {"numpy"}
     try:
         required = [Requirement(line) for line in requires(project) or ()]
@@ -63,7 +63,7 @@ def model_libraries(project: str) -> dict[str, str]:
 
 
 def reproduction(store: ArtefactStore, made: Origin, digests: dict[str, str]) -> Reproduction:
-    """Compare the pickled hooks' digests with the latest version that was trained on the same data."""
+    """Compare the digests of Preprocessor and model with the latest version that was trained on the same data."""
     previous = next(_same_data(store, made), None)
     if previous is None:
         return Reproduction(of=None, verdict="first", why=())
@@ -75,7 +75,7 @@ def reproduction(store: ArtefactStore, made: Origin, digests: dict[str, str]) ->
 
 
 def git_commit(root: Path) -> str | None:
-    """The project's commit, with `-dirty` when files differ from it; None outside of git."""
+    """The project's commit, with `-dirty` if tracked files differ from it; None outside of git."""
     try:
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")

@@ -35,21 +35,22 @@ from ml_microservice.inference.served_model import ServedModel, replay
 from ml_microservice.settings import CONFIG_FILE, Settings
 from ml_microservice.training.backend import training_backend
 from ml_microservice.training.compilation.candidates import Compilation, compile_model, uncompiled_record
+from ml_microservice.training.feature_profile import profile_features
 from ml_microservice.training.fitted_model import Fitted, fit
 from ml_microservice.training.golden import golden_rows
 from ml_microservice.training.hooks import LOADER_FILE, Hooks, load_hooks
 from ml_microservice.training.origin import data_digest, git_commit, origin, reproduction
 from ml_microservice.training.reference import make_reference
-from ml_microservice.training.report import Report, ReportContext, profile_features, render_report
+from ml_microservice.training.report import Report, ReportContext, render_report
 from ml_microservice.training.split import Split, load_frame, split_frame
 
 STAGES = 7
-"""How often `train` calls `on_stage`."""
+"""The number of stages of `train`."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run left behind."""
+    """The result of a training run."""
 
     manifest: Manifest
     folder: Path
@@ -81,7 +82,7 @@ class _Data:
 
 @dataclass(frozen=True)
 class _Judged:
-    """The model's answers to the held-out rows, and what they are worth."""
+    """The model's predictions for the held-out rows, and their evaluation."""
 
     evaluation: Evaluation
     truth: NDArray[Any]
@@ -98,18 +99,18 @@ def train(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_id: Callable[[], UUID] = uuid4,
 ) -> Trained:
-    """Train a model by the project's hooks and make it the current version.
+    """Train a model by the project's hooks, and make it the current version.
 
     Args:
-        settings: the project's.
-        hooks: the project's own, from `src/model`, unless others are given.
-        n_rows: passed to `DataLoader.load_data`; None is all.
-        on_stage: told of each of the `STAGES` as it begins.
-        clock: tells the time, with its zone.
-        new_id: makes the run's id.
+        settings: the settings of the project.
+        hooks: the hooks to run; those of `src/model` by default.
+        n_rows: the most rows to load, passed to `DataLoader.load_data`; None loads all.
+        on_stage: called with the name of each stage as it begins.
+        clock: returns the current time, with a time zone.
+        new_id: returns the id of the run.
 
     Raises:
-        ServiceError: of the kind that says whether the configuration, the frame or a hook has to be mended.
+        ServiceError: the configuration, the frame or a hook has faults; its class says which.
     """
     run = _Run(new_id(), clock(), git_commit(settings.root))
     on_stage("Load the hooks and the data")
@@ -186,7 +187,7 @@ def _importance(fitted: Fitted, split: Split, judged: _Judged, seed: int) -> Seq
 
 
 def _proved_golden_rows(split: Split, settings: Settings, served: ServedModel) -> list[GoldenRow]:
-    """Golden rows that the model gives the same answers to once more, as it will have to at every load."""
+    """Golden rows that the model has answered twice alike, as it will have to at every load."""
     golden = golden_rows(split.test, settings.training.golden_rows, settings.training.seed, served)
     replay(served, golden)
     return golden

@@ -31,7 +31,7 @@ OTHER = "other"
 def classification_plots(
     details: ClassificationDetails, truth: Indices, predicted: Indices, probabilities: Floats | None
 ) -> list[Plot]:
-    """What a classifier gets right and wrong, and how far its probabilities can be trusted."""
+    """Plots of a classifier's errors and of the quality of its probabilities."""
     plots = [_confusion(details)]
     if probabilities is not None and len(details.classes) == 2 and len(np.unique(truth)) == 2:
         plots.append(_roc(truth == 1, probabilities[:, 1], details.classes[1]))
@@ -44,12 +44,12 @@ def classification_plots(
 
 
 def regression_plots(details: RegressionDetails, truth: Floats, predicted: Floats) -> list[Plot]:
-    """How predictions lie about the true values."""
+    """Plots of a regression's errors."""
     return [_scatter(truth, predicted), _residuals(truth - predicted, details)]
 
 
 def importance_plot(importance: Sequence[Importance], metric: str) -> Plot:
-    """What the model relies on: `importance` in falling order, measured by `metric`."""
+    """Plot the importance of features, which `importance` holds in falling order, measured by `metric`."""
     shown = list(reversed(importance[:MOST_FEATURES]))
     title = METRICS[metric].title.lower() if METRICS[metric].is_share else METRICS[metric].title
     label = f"{title} lost" if METRICS[metric].greater_is_better else f"{title} added"

@@ -1,4 +1,4 @@
-"""The reference that records are compared with later, from the training frame and the held-out rows' answers."""
+"""The reference that drift is measured against, from the training frame and the predictions for held-out rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from ml_microservice.inference.predictor import Predictions
 from ml_microservice.monitoring.describing import describe_feature, describe_numbers, describe_predictions
 
 MOST_ROWS = 100_000
-"""Of a larger frame, so many rows at random: more would sharpen nothing that can be told in a window of records."""
+"""The most rows to describe; a larger frame is sampled, because drift in a window of records is no finer."""
 
 
 def make_reference(spec: FeatureSpec, frame: pd.DataFrame, predictions: Predictions, seed: int) -> Reference:
-    """Describe the features in all rows of the frame, and the answers to rows that the model had not seen.
+    """Describe the features in all rows of the frame, and the predictions for held-out rows.
 
-    All rows, because a held-out row is as much like a future one as any other, and more of them are less noise. Only
-    held-out answers, because a model is surer of the rows that it learned from.
+    Features use all rows, because more rows mean less noise. Predictions use held-out rows only, because a model is
+    more confident on the rows that it was trained on.
     """
     rows = frame.sample(n=MOST_ROWS, random_state=seed) if len(frame) > MOST_ROWS else frame
     confidence = None

@@ -1,70 +1,50 @@
 """The evaluation report: one self-contained web page for people, and its summary in Markdown."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
 from jinja2 import Environment
 from numpy.typing import NDArray
 
 from ml_microservice.errors import listed
 from ml_microservice.evaluation import METRICS, ClassificationDetails, Evaluation, Floats, Importance, Metric
-from ml_microservice.features.layout import is_missing
-from ml_microservice.features.spec import Feature, FeatureSpec
 from ml_microservice.pages.drawing import Plot
 from ml_microservice.pages.templates import templates
-from ml_microservice.pages.wording import limit, number, percent
+from ml_microservice.pages.wording import number, percent
+from ml_microservice.training.feature_profile import FeatureProfile
 from ml_microservice.training.plots import classification_plots, importance_plot, regression_plots
 
 FEW_ROWS = 30
-"""With fewer held-out rows the report warns."""
-SHAPE_BARS = 16
+"""The report warns of fewer held-out rows."""
 Tone = Literal["good", "caution", "bad"]
 
 
 @dataclass(frozen=True)
-class FeatureProfile:
-    """What the training data says about one feature."""
-
-    name: str
-    type: str
-    unit: str
-    description: str
-    missing: float
-    """Share of rows without a value."""
-    values: str
-    """Range or most frequent values, in words; empty for personal data."""
-    shape: tuple[float, ...]
-    """The distribution as heights from 0 to 1; empty where there is none to show."""
-    pii: bool
-
-
-@dataclass(frozen=True)
 class ReportContext:
-    """All that the report is made from."""
+    """The contents of the report."""
 
     title: str
     description: str
     version: str
     created_at: datetime
-    """With its time zone; shown in UTC."""
+    """The time of training, with its zone; shown in UTC."""
     git_commit: str | None
     target: str
     evaluation: Evaluation
     truth: NDArray[Any]
-    """(n,) of the held-out rows, as are `predicted` and `probabilities`: what `evaluation` was computed from."""
+    """Shape (n,): the true values of the held-out rows."""
     predicted: NDArray[Any]
+    """Shape (n,): the predictions for the same rows."""
     probabilities: Floats | None
+    """Shape (n, classes); None for regression, and for classifiers without probabilities."""
     importance: Sequence[Importance]
-    """In the headline metric, greatest first; empty if it was not measured."""
+    """Measured by the headline metric, greatest first; empty if it was not measured."""
     profile: Sequence[FeatureProfile]
     split: str
-    """How the rows were divided, in one sentence."""
+    """How the rows were split, in one sentence."""
     seed: int
     golden_rows: int
     duration_seconds: float
@@ -82,7 +62,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the numbers say, in plain words."""
+    """The evaluation in plain words."""
 
     tone: Tone
     badge: str
@@ -92,7 +72,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Tile:
-    """One metric beside its baseline; bars run from 0 to 1."""
+    """One metric beside its baseline; the lengths of bars are from 0 to 1."""
 
     metric: Metric
     value: str
@@ -103,7 +83,7 @@ class Tile:
 
 
 def render_report(context: ReportContext) -> Report:
-    """Both forms of the report; the same context gives the same bytes."""
+    """Render the report as HTML and as Markdown; the same context gives the same bytes."""
     view = {
         "context": context,
         "evaluation": context.evaluation,
@@ -116,13 +96,8 @@ def render_report(context: ReportContext) -> Report:
     return Report(page, summary)
 
 
-def profile_features(spec: FeatureSpec, frame: pd.DataFrame) -> list[FeatureProfile]:
-    """What `frame` (rows, at least the features of `spec`) says about each feature; no value of a `pii` one."""
-    return [_profile(feature, frame[feature.name]) for feature in spec.features]
-
-
 def judge(evaluation: Evaluation, target: str) -> Verdict:
-    """What the evaluation means for somebody who has to decide whether to use the model."""
+    """Put the evaluation in words for a person who decides whether to use the model."""
     metric = evaluation.headline
     tone: Tone
     if not evaluation.beats_baseline(metric.name):
@@ -213,49 +188,6 @@ def _plots(context: ReportContext) -> list[Plot]:
     if context.importance:
         plots.append(importance_plot(context.importance, context.evaluation.headline.name))
     return plots
-
-
-def _profile(feature: Feature, column: "pd.Series[Any]") -> FeatureProfile:
-    present = column[[not is_missing(value) for value in column]]
-    values, shape = ("", ()) if feature.pii else _values(feature, present) if len(present) else ("no values", ())
-    missing = 1 - len(present) / len(column) if len(column) else 0.0
-    return FeatureProfile(
-        feature.name, feature.type, feature.unit, feature.description, missing, values, shape, feature.pii
-    )
-
-
-def _values(feature: Feature, present: "pd.Series[Any]") -> tuple[str, tuple[float, ...]]:
-    """Range or most frequent values in words, and the distribution; `present` has at least one value."""
-    match feature.type:
-        case "float" | "int":
-            numbers = present.to_numpy(dtype=np.float64)
-            low, middle, high = (limit(float(value)) for value in np.quantile(numbers, (0, 0.5, 1)))
-            return f"{low} to {high}, median {middle}", _shape(numbers)
-        case "category" | "bool":
-            # Whole numbers are floats in a column that has missing values too.
-            names = [str(int(value)) if isinstance(value, float) else str(value) for value in present.tolist()]
-            counts = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
-            shown = [f"{name} {percent(count / len(names))}" for name, count in counts]
-            return listed(shown, limit=4), tuple(count / counts[0][1] for _, count in counts[:SHAPE_BARS])
-        case "datetime":
-            moments = pd.to_datetime(present, utc=True)
-            limits = f"{moments.min():%Y-%m-%d} to {moments.max():%Y-%m-%d}"
-            return limits, _shape(moments.astype("int64").astype("float64").to_numpy())
-        case "vector":
-            elements = np.concatenate([np.asarray(value, dtype=np.float64) for value in present])
-            return f"{feature.length} numbers from {limit(elements.min())} to {limit(elements.max())}", ()
-        case "string":
-            # Free text may hold anything, personal data too: it is counted, never shown.
-            return f"{present.nunique():,} different texts, up to {present.map(len).max():,} characters", ()
-
-
-def _shape(numbers: NDArray[np.floating[Any]]) -> tuple[float, ...]:
-    """A histogram's heights; by hand, as numpy refuses ranges that are very wide or hardly wider than nothing."""
-    scaled = numbers / (np.abs(numbers).max() or 1)
-    width = np.ptp(scaled) or 1
-    places = np.minimum((scaled - scaled.min()) / width * SHAPE_BARS, SHAPE_BARS - 1).astype(int)
-    counts = np.bincount(places, minlength=SHAPE_BARS)
-    return tuple(float(count) for count in counts / counts.max())
 
 
 def _templates(*, markdown: bool = False) -> Environment:

@@ -1,4 +1,4 @@
-"""The training frame, split into rows to train on and rows held out."""
+"""Loads the training frame, and splits it into training rows and held-out rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from ml_microservice.training.hooks import LOADER_FILE, Hooks, calling
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to train on and rows held out, in the training layout."""
+    """Training rows and held-out rows, in the training layout."""
 
     train: pd.DataFrame
     train_target: "pd.Series[Any]"
@@ -24,7 +24,7 @@ class Split:
 
 
 def load_frame(hooks: Hooks, n_rows: int | None = None) -> Any:
-    """What DataLoader returns.
+    """Load the training frame by DataLoader.
 
     Raises:
         HookError: it raised.
@@ -34,7 +34,7 @@ def load_frame(hooks: Hooks, n_rows: int | None = None) -> Any:
 
 
 def split_frame(frame: pd.DataFrame, spec: FeatureSpec, layout: FrameLayout, settings: TrainingSettings) -> Split:
-    """Hold out a share of the rows: stratified by class for classification, seeded.
+    """Hold out a random share of the rows, seeded, and stratified by class for classification.
 
     Raises:
         HookError: there are too few rows to split.

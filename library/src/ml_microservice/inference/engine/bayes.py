@@ -1,4 +1,4 @@
-"""Naive Bayes on numbers that are normally distributed, and on yes or no; other kinds are `Linear`."""
+"""Gaussian and Bernoulli naive Bayes; the multinomial and complement ones are `Linear`."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,19 @@ JOINT = Head("joint")
 
 @dataclass(frozen=True)
 class GaussianBayes(SelfContained):
-    """`GaussianNB`: the sum of squared distances from each class, in units of its variance."""
+    """`GaussianNB`: the log-likelihood of each class, from squared distances in units of its variances."""
 
     means: Matrix
     """Shape (classes, k)."""
     variances: Matrix
     """Shape (classes, k)."""
     constants: Matrix
-    """Shape (classes,): the logarithm of each class's density at its mean."""
+    """Shape (classes,): the log-density of each class at its mean."""
     priors: Matrix
-    """Shape (classes,): logarithms."""
+    """Shape (classes,): log-probabilities."""
 
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k).
+        """Predict rows of shape (rows, k).
 
         Raises:
             ValueError: NaN or infinity, which scikit-learn refuses.
@@ -41,13 +41,13 @@ class GaussianBayes(SelfContained):
 
 @dataclass(frozen=True)
 class Thresholded(SelfContained):
-    """`BernoulliNB`: a linear model of whether each number is above a threshold."""
+    """`BernoulliNB`: a linear model of numbers that are 1 above a threshold and 0 elsewhere."""
 
     threshold: float
     linear: Linear
 
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k).
+        """Predict rows of shape (rows, k).
 
         Raises:
             ValueError: NaN or infinity, which scikit-learn refuses.

@@ -1,4 +1,4 @@
-"""What scikit-learn's validation refuses, refused here too: no compiled model may answer where its object raises."""
+"""Input checks: a compiled model refuses every matrix that scikit-learn's validation refuses."""
 
 from math import isfinite
 
@@ -9,12 +9,12 @@ Matrix = NDArray[np.float64]
 
 
 def is_finite(matrix: NDArray[np.floating]) -> bool:
-    """Whether the sum is finite, which proves in one pass that every element is; False may still be an overflow."""
+    """Whether the sum is finite: if so, every element is; if not, the sum may have overflowed."""
     return isfinite(np.add.reduce(matrix, axis=None))
 
 
 def refuse_infinite(matrix: NDArray[np.floating]) -> None:
-    """As `check_array(ensure_all_finite="allow-nan")`.
+    """Refuse what `check_array(ensure_all_finite="allow-nan")` refuses.
 
     Raises:
         ValueError: an element is infinite.
@@ -24,7 +24,7 @@ def refuse_infinite(matrix: NDArray[np.floating]) -> None:
 
 
 def refuse_non_finite(matrix: NDArray[np.floating]) -> None:
-    """As `check_array(ensure_all_finite=True)`.
+    """Refuse what `check_array(ensure_all_finite=True)` refuses.
 
     Raises:
         ValueError: an element is NaN or infinite.
@@ -34,7 +34,7 @@ def refuse_non_finite(matrix: NDArray[np.floating]) -> None:
 
 
 def as_float32(matrix: Matrix, *, allow_nan: bool) -> NDArray[np.float32]:
-    """The matrix as scikit-learn's trees see it, shape (rows, k).
+    """The matrix in float32, as scikit-learn's trees read it, shape (rows, k).
 
     Raises:
         ValueError: an element is infinite or beyond float32, or NaN where that is not allowed.

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to and from JSON and a plain numpy archive: nothing in the files of an engine can run code."""
+"""Dataclasses stored as JSON and a numpy archive without pickles: reading an engine runs no code of its files."""
 
 import io
 import json
@@ -13,13 +13,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Codec:
-    """Writes and reads objects of the dataclasses that it knows by name, and of no others."""
+    """Writes and reads instances of a fixed set of frozen dataclasses."""
 
     def __init__(self, kinds: Iterable[type]) -> None:
         self._kinds = {kind.__name__: kind for kind in kinds}
 
     def dump(self, value: Any) -> tuple[bytes, bytes]:
-        """A value as JSON and as the `.npz` archive of its arrays."""
+        """Serialise a value to JSON, and its arrays to an `.npz` archive."""
         arrays: Arrays = {}
         text = json.dumps(self._encoded(value, arrays), ensure_ascii=False, allow_nan=False, indent=1)
         buffer = io.BytesIO()
@@ -27,7 +27,7 @@ class Codec:
         return text.encode() + b"\n", buffer.getvalue()
 
     def load(self, text: bytes, archive: bytes) -> Any:
-        """The inverse of `dump`.
+        """Read a value that `dump` has written.
 
         Raises:
             ValueError: the files were not written by this codec, or hold a type that it does not know.

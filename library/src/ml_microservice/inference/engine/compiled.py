@@ -1,4 +1,4 @@
-"""The compiled predictor: columns to predictions through whatever stages were proved equal to the Python objects."""
+"""The compiled predictor: it predicts by stages that training has proved equal to the Python objects."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ ENGINE_FILE, ARRAYS_FILE = "engine.json", "engine.npz"
 
 @dataclass(frozen=True)
 class Engine:
-    """The stages of a compiled predictor; None is the user's Python object."""
+    """The two stages of a compiled predictor; a stage that is None is the user's Python object."""
 
     program: Program | None
     estimator: Estimator | None
@@ -39,16 +39,18 @@ Answering = Callable[[Any], Answer]
 
 
 class CompiledPredictor:
-    """Answers columns with compiled stages; safe to call from several threads."""
+    """Predicts rows by compiled stages; thread-safe."""
 
     def __init__(self, transform: Transform, answer: Answering, classes: Sequence[str], order: Sequence[int]) -> None:
         self.transform = transform
-        """From columns to the matrix that the estimator takes."""
+        """Makes the estimator's matrix from columns."""
         self.answer = answer
+        """Predicts the rows of that matrix; its classes are in the estimator's order."""
         self._classes = len(classes)
         self._names = [classes[position] for position in order]
         in_order = list(order) == list(range(len(classes)))
         self._order = None if in_order else np.asarray(order, dtype=np.intp)
+        self._columns = np.argsort(order)
 
     @classmethod
     def of(
@@ -93,7 +95,7 @@ class CompiledPredictor:
 
         Raises:
             ValueError: the Python objects would refuse these values.
-            HookError: the Python objects would answer something that is no prediction.
+            HookError: the Python objects would return something that is no prediction.
         """
         answer = self.answer(self.transform(columns))
         if not self._classes:
@@ -104,15 +106,15 @@ class CompiledPredictor:
             if not is_finite(probabilities):
                 probability_matrix(probabilities, len(probabilities), self._classes)
             if self._order is not None:
-                probabilities = probabilities[:, np.argsort(self._order)]
+                probabilities = probabilities[:, self._columns]
         names = self._names
         return Predictions([names[position] for position in answer.values.tolist()], probabilities)
 
     def in_schema_order(self, answer: Answer) -> Answer:
-        """An estimator's answer with the model's classes put in the order of the schema's."""
+        """The estimator's answer with its classes in the order of the schema's."""
         if self._order is None:
             return answer
-        probabilities = None if answer.probabilities is None else answer.probabilities[:, np.argsort(self._order)]
+        probabilities = None if answer.probabilities is None else answer.probabilities[:, self._columns]
         return Answer(self._order[answer.values], probabilities)
 
 

@@ -1,4 +1,4 @@
-"""What an estimator of an engine is."""
+"""The interface of the estimators in a compiled engine."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -9,10 +9,10 @@ from ml_microservice.inference.engine.heads import Answer
 
 
 class Estimator(Protocol):
-    """A fitted estimator in data."""
+    """A fitted estimator as data."""
 
     def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
-        """The function that answers rows of shape (rows, k); `files` holds what the estimator keeps outside.
+        """The function that predicts rows of shape (rows, k); `files` are the artefact's, such as an ONNX graph.
 
         Raises:
             ImportError: the library that it needs is not installed.
@@ -21,7 +21,7 @@ class Estimator(Protocol):
 
 
 class SelfContained(ABC):
-    """An estimator that keeps nothing outside, and is that function itself."""
+    """An estimator that needs no file: it is the function itself."""
 
     def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
         """See `Estimator`."""
@@ -29,8 +29,8 @@ class SelfContained(ABC):
 
     @abstractmethod
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k).
+        """Predict rows of shape (rows, k).
 
         Raises:
-            ValueError: what the Python object refuses too.
+            ValueError: the Python object refuses these rows too.
         """

@@ -1,4 +1,4 @@
-"""The estimators that an engine may hold."""
+"""The types of estimators that a compiled engine can hold."""
 
 from ml_microservice.inference.engine.bayes import GaussianBayes, Thresholded
 from ml_microservice.inference.engine.heads import Head

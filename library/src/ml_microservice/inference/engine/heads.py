@@ -1,4 +1,4 @@
-"""From a model's scores to its answer: links, probabilities, and which class wins, as scikit-learn decides it."""
+"""Heads turn scores into predictions: link functions, probabilities and classes, computed as scikit-learn does."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ Kind = Literal["value", "exp", "sigmoid", "softmax", "ovr", "joint", "margin", "
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says about some rows."""
+    """Predictions for some rows."""
 
     values: NDArray[np.intp] | Matrix
     """Shape (rows,): positions among the model's classes, or numbers."""
@@ -23,20 +23,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Head:
-    """How scores of shape (rows, m) are read."""
+    """How scores of shape (rows, m) become predictions."""
 
     kind: Kind
     """`value` and `exp` are regressions. `margin` is a classifier without probabilities. The scores of `joint` are the
     logarithms of joint likelihoods."""
     zero_is_positive: bool = False
-    """Whether a score of exactly 0 stands for the second of two classes."""
+    """Whether a score of exactly 0 means the second of two classes."""
     by_probability: bool = False
-    """Whether the largest probability wins, not the largest score: rounding can make ties of probabilities."""
+    """Whether the largest probability wins, not the largest score: rounding can make probabilities equal."""
     slope: float = 1.0
     """Factor of the score inside a sigmoid."""
 
     def __call__(self, scores: Matrix) -> Answer:
-        """The answer to scores, which may be changed."""
+        """Predictions from scores, which may be overwritten."""
         match self.kind:
             case "value":
                 return Answer(scores[:, 0], None)
@@ -86,7 +86,7 @@ def softmax(scores: Matrix) -> Matrix:
 
 
 def _log_sum_exp(scores: Matrix) -> Matrix:
-    """As `sklearn.utils._array_api._logsumexp`, shape (rows, 1): the largest terms apart from the others."""
+    """As `sklearn.utils._array_api._logsumexp`, shape (rows, 1): the largest terms are summed apart from the others."""
     largest = scores.max(axis=1, keepdims=True)
     is_largest = scores == largest
     times = is_largest.sum(axis=1, keepdims=True, dtype=np.float64)

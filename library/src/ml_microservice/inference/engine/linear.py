@@ -1,4 +1,4 @@
-"""Linear and logistic models: one product of matrices, with scikit-learn's own operands."""
+"""Linear and logistic models: one matrix product, with the operands that scikit-learn uses."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from ml_microservice.inference.engine.heads import Answer, Head
 
 @dataclass(frozen=True)
 class Linear(SelfContained):
-    """Everything that is `X @ coef.T + intercept`, read by a head."""
+    """`X @ coef.T + intercept`, followed by a head."""
 
     coefficients: Matrix
     """Shape (m, k)."""
@@ -21,11 +21,11 @@ class Linear(SelfContained):
     _transposed: Matrix = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # scikit-learn multiplies by a transposed view too: BLAS sums in another order for another layout.
+        # A transposed view, as in scikit-learn: the memory layout decides the order in which BLAS adds.
         object.__setattr__(self, "_transposed", np.ascontiguousarray(self.coefficients).T)
 
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k).
+        """Predict rows of shape (rows, k).
 
         Raises:
             ValueError: NaN or infinity, which scikit-learn's linear models refuse.

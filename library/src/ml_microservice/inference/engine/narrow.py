@@ -1,6 +1,6 @@
-"""Tree ensembles that compute in float32, as XGBoost does: each addition is rounded, so their order is the answer.
+"""Tree ensembles in float32, as XGBoost computes them: every addition is rounded, so that its order matters.
 
-The graph says which leaf of each tree a row falls into; numpy adds the leaves in float32, tree after tree.
+An ONNX graph finds the leaf of each tree that a row falls into. numpy adds these leaves in float32, tree after tree.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from ml_microservice.inference.engine.trees import ONNX_FILE, session
 
 Floats = NDArray[np.float32]
 TINY = np.float32(1e-16)
-"""Added to a sigmoid's denominator by XGBoost."""
+"""The number that XGBoost adds to the denominator of a sigmoid."""
 LEAST_POWER, LARGEST_POWER = np.float32(-200.0), np.float32(200.0)
-"""Beyond them, e to the power of x is 0 or infinite in float32."""
+"""Bounds of x beyond which exp(x) is 0 or infinite in float32."""
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 CUBIC = float.fromhex("0x1.c6af84b912394p-5") / 32**3
 SQUARE = float.fromhex("0x1.ebfce50fac4f3p-3") / 32**2
@@ -44,7 +44,7 @@ class NarrowTrees:
 
 
 class BoundNarrowTrees:
-    """An ensemble with its session."""
+    """An ensemble with its ONNX session."""
 
     def __init__(self, trees: NarrowTrees, run: Callable[[Matrix], Matrix]) -> None:
         self._trees = trees
@@ -52,7 +52,7 @@ class BoundNarrowTrees:
         self._members = [np.flatnonzero(trees.groups == group) for group in range(len(trees.base))]
 
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k); XGBoost refuses nothing, and takes what is beyond float32 for inf."""
+        """Predict rows of shape (rows, k); XGBoost refuses no row, and reads numbers beyond float32 as infinite."""
         trees = self._trees
         with np.errstate(over="ignore"):
             narrow = matrix.astype(np.float32).astype(np.float64)
@@ -80,9 +80,9 @@ class BoundNarrowTrees:
 
 
 def _exp(values: Floats) -> Floats:
-    """As the C library's `expf`, which XGBoost calls: neither the nearest float32 nor what numpy's own gives.
+    """As the C library's `expf`, which XGBoost calls; numpy's own `exp` rounds differently.
 
-    glibc computes it in float64 as 2**(k / 32) times a polynomial (`sysdeps/ieee754/flt-32/e_expf.c`).
+    It is computed in float64 as 2**(k / 32) times a polynomial (`sysdeps/ieee754/flt-32/e_expf.c`).
     """
     scaled = np.clip(values, LEAST_POWER, LARGEST_POWER).astype(np.float64) * (32 * LOG2_E)
     nearest = np.rint(scaled)

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: one product of matrices for each layer, with scikit-learn's own operands."""
+"""Multi-layer perceptrons: one matrix product for each layer, with the operands that scikit-learn uses."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,17 +14,17 @@ Activation = Literal["identity", "logistic", "tanh", "relu"]
 
 @dataclass(frozen=True)
 class Network(SelfContained):
-    """Layers, the last of which gives scores to the head."""
+    """Layers, followed by a head that reads the scores of the last one."""
 
     weights: tuple[Matrix, ...]
-    """Shape (inputs, outputs) each, laid out in memory as scikit-learn holds them: BLAS adds in that order."""
+    """Shape (inputs, outputs) each, in scikit-learn's memory layout, which decides the order in which BLAS adds."""
     biases: tuple[Matrix, ...]
     activation: Activation
-    """Of all layers but the last."""
+    """The activation of all layers but the last."""
     head: Head
 
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k).
+        """Predict rows of shape (rows, k).
 
         Raises:
             ValueError: NaN or infinity, which scikit-learn's networks refuse.

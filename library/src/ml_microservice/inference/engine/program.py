@@ -1,4 +1,4 @@
-"""Preprocessing as a program on columns: request values to a float64 matrix, without a frame in between."""
+"""Compiled preprocessing: a program that makes a float64 matrix from the columns of requests, without a data frame."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from ml_microservice.inference.engine.checks import Matrix
 from ml_microservice.inference.engine.steps import STEPS, Step
 
 NOWHERE, REFUSED = -1, -2
-"""Positions of a label that gets no column, and of one that is an error."""
+"""Positions that mean no column, and a refused value."""
 
 
 class Source(Protocol):
-    """Anything that makes a matrix of columns."""
+    """Anything that makes a matrix from columns."""
 
     def __call__(self, columns: Columns, rows: int) -> Matrix:
         """The matrix, shape (rows, k), which the caller may change.
@@ -28,11 +28,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Program:
-    """A fitted preprocessing, compiled."""
+    """A compiled Preprocessor."""
 
     source: Source
     first: str
-    """Any column, to count the rows by."""
+    """The column by which rows are counted."""
 
     def __call__(self, columns: Columns) -> Matrix:
         """The matrix that the estimator takes, shape (rows, k).
@@ -45,7 +45,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numeric columns as they are; a missing value is NaN."""
+    """Numeric columns, unchanged; a missing value is NaN."""
 
     names: tuple[str, ...]
 
@@ -56,13 +56,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class OneHot:
-    """`OneHotEncoder` as a look-up: each value of each column stands for the position of a 1."""
+    """`OneHotEncoder` as a look-up table: a value has the position of its 1."""
 
     names: tuple[str, ...]
     tables: tuple[Mapping[Any, int], ...]
-    """Positions by value, None being a missing one."""
+    """The positions of each column's values; None is the missing value."""
     unknown: tuple[int, ...]
-    """Position of any other value of each column."""
+    """The position of any other value of each column."""
     width: int
     _plan: tuple[tuple[str, Any, int], ...] = field(init=False, repr=False, compare=False)
 
@@ -93,13 +93,13 @@ class OneHot:
 
 @dataclass(frozen=True)
 class Codes:
-    """`OrdinalEncoder` as a look-up."""
+    """`OrdinalEncoder` as a look-up table."""
 
     names: tuple[str, ...]
     tables: tuple[Mapping[Any, float], ...]
-    """Codes by value, None being a missing one; a code that is None is NaN."""
+    """The codes of each column's values; None is the missing value, and as a code NaN."""
     unknown: tuple[float | None, ...]
-    """Code of any other value of each column."""
+    """The code of any other value of each column."""
     refuses: tuple[bool, ...]
     """Whether any other value of a column is refused."""
 
@@ -120,7 +120,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Chain:
-    """A source and the steps that its matrix goes through."""
+    """A source, followed by steps."""
 
     source: Source
     steps: tuple[Step, ...]
@@ -135,7 +135,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Concat:
-    """`ColumnTransformer` and `FeatureUnion`: matrices side by side."""
+    """The matrices of several sources side by side, as `ColumnTransformer` and `FeatureUnion` join them."""
 
     sources: tuple[Source, ...]
 
@@ -145,7 +145,7 @@ class Concat:
 
 
 def _keys(column: Column) -> Sequence[Any]:
-    """Values to look up, None where one is missing: an array of numbers says NaN instead, which equals nothing."""
+    """The values to look up; a missing one is None, also where an array of numbers has NaN."""
     return as_list(column) if isinstance(column, np.ndarray) else column
 
 

@@ -1,4 +1,4 @@
-"""An estimator whose matrix goes through further steps first."""
+"""An estimator after further steps on its matrix."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from ml_microservice.inference.engine.steps import Step
 
 @dataclass(frozen=True)
 class Staged:
-    """Steps, and the estimator that takes what comes of them."""
+    """Steps, followed by an estimator."""
 
     steps: tuple[Step, ...]
-    """The first of them does not change its argument, which is the caller's."""
+    """Steps on the matrix; the first one leaves its argument unchanged, because the caller keeps it."""
     estimator: Any
 
     def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:

@@ -1,6 +1,6 @@
-"""Steps from one matrix to the next, each doing scikit-learn's arithmetic in scikit-learn's order, bit for bit.
+"""Steps from one matrix to the next: the arithmetic of scikit-learn's transformers, equal bit for bit.
 
-A step may change its argument in place and return it: a matrix belongs to whoever was given it.
+A step owns the matrix that it is given, and may change and return it.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Operation = Literal["add", "subtract", "multiply", "divide"]
 
 
 class Step(Protocol):
-    """Anything that turns a matrix of shape (rows, k) into one of shape (rows, m)."""
+    """Anything that makes a matrix of shape (rows, m) from one of shape (rows, k)."""
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """The next matrix.
@@ -28,7 +28,7 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """Refuses what `check_array` refuses."""
+    """Refuses the matrices that `check_array` refuses."""
 
     nan: bool
     """Whether NaN passes."""
@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Fill:
-    """`SimpleImputer`: NaN becomes a constant of its column, NaN again where a column has none."""
+    """`SimpleImputer`: NaN becomes the constant of its column, or stays NaN if the column has none."""
 
     values: Matrix
     """Shape (k,)."""
@@ -59,7 +59,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """One operation with a constant of each column, shape (k,)."""
+    """One arithmetic operation with a constant for each column, shape (k,)."""
 
     operation: Operation
     operand: Matrix
@@ -102,7 +102,7 @@ class Apply:
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """See `Step`."""
-        # The columns of a frame lie one after another: SIMD loops may give other last bits across rows.
+        # In column order, as pandas holds a frame: a SIMD loop over rows may round the last bit differently.
         return np.asarray(self._apply(np.asfortranarray(matrix)), dtype=np.float64)
 
 
@@ -130,7 +130,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Bins:
-    """`KBinsDiscretizer(encode="ordinal")`: the number of inner edges that are not above a value."""
+    """`KBinsDiscretizer(encode="ordinal")`: the number of inner edges at or below a value."""
 
     edges: tuple[Matrix, ...]
 
@@ -143,14 +143,14 @@ class Bins:
 
 @dataclass(frozen=True)
 class Encode:
-    """An encoder of computed numbers: the known values of each column, and the matrix row that each stands for."""
+    """An encoder of computed numbers: each known value of a column is replaced by a row of codes."""
 
     known: tuple[Matrix, ...]
     """The values of each column, ascending, NaN last."""
     codes: tuple[Matrix, ...]
-    """Shape (values + 1, m) for each column: what a value becomes, and last what any other one becomes."""
+    """Shape (values + 1, m) for each column: the codes of its values, and last those of any other value."""
     refuses: tuple[bool, ...]
-    """Whether any other value is refused."""
+    """Whether any other value of a column is refused."""
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """See `Step`."""
@@ -175,13 +175,13 @@ class Polynomial:
     constant: bool
     """Whether the first column is 1."""
     left: NDArray[np.intp]
-    """Earlier column of each product, counted among all columns."""
+    """The earlier column of each product, counted among all columns."""
     right: NDArray[np.intp]
-    """Input of each product."""
+    """The input of each product."""
     stages: tuple[int, ...]
     """Where the products of each degree end."""
     keep: NDArray[np.intp]
-    """Columns of the result, shape (m,)."""
+    """The columns that are kept, shape (m,)."""
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """See `Step`."""
@@ -198,7 +198,7 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Fork:
-    """Several chains of steps over the same matrix, their results side by side."""
+    """Several chains of steps on the same matrix, their results side by side."""
 
     chains: tuple[tuple[Step, ...], ...]
 

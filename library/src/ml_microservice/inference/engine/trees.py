@@ -1,7 +1,8 @@
 """Tree ensembles by ONNX Runtime: an ai.onnx.ml `TreeEnsemble` (opset 5) with thresholds and leaves in float64.
 
-Float32 thresholds would move rows that lie on one; skl2onnx's converters do that, so the graph is written by
-`training.compilation.trees`. One thread, no spinning: a spinning pool burns eight times the CPU for nothing.
+skl2onnx rounds thresholds to float32, which sends rows that lie on a threshold the other way; so
+`training.compilation.forest` writes the graph itself. The session has one thread, because a pool of spinning threads
+takes eight times the CPU time for the same speed.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,24 +17,24 @@ from ml_microservice.inference.engine.heads import Answer, Head
 
 ONNX_FILE = "engine.onnx"
 CHUNK = 1_000_000
-"""Leaf values looked up at a time, which bounds the memory of a large batch."""
+"""Leaf values that are looked up at once, which bounds the memory of a large batch."""
 
 
 @dataclass(frozen=True)
 class Trees:
-    """An ensemble: the graph answers one number for each target, or for each tree the leaf that a row falls into."""
+    """A tree ensemble: its ONNX graph returns the sum of each target, or the leaf of each tree."""
 
     narrow: bool
-    """Whether the rows are rounded to float32 first, as scikit-learn's trees and forests do."""
+    """Whether rows are rounded to float32 first, as in scikit-learn's trees and forests."""
     refuses: Literal["non-finite", "infinite", "nothing"]
-    """What of the matrix is refused."""
+    """Which elements of the matrix are refused."""
     base: Matrix
-    """Shape (m,), added to the sum of the trees."""
+    """Shape (m,): added to the sum of the trees."""
     leaves: Matrix | None
-    """Shape (leaves, m): the values of all leaves, where the graph answers leaves; their mean is the score."""
+    """Shape (leaves, m): the values of all leaves if the graph returns leaves; the score is their mean."""
     head: Head
     zero_below: float = 0.0
-    """Magnitude up to which an element counts as 0."""
+    """The magnitude up to which an element counts as 0."""
 
     def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
         """See `Estimator`."""
@@ -41,7 +42,7 @@ class Trees:
 
 
 class BoundTrees:
-    """An ensemble with its session."""
+    """An ensemble with its ONNX session."""
 
     def __init__(self, trees: Trees, run: Callable[[Matrix], Matrix]) -> None:
         self._trees = trees
@@ -49,10 +50,10 @@ class BoundTrees:
         self._base = trees.base if trees.base.any() else None
 
     def __call__(self, matrix: Matrix) -> Answer:
-        """The answer to rows of shape (rows, k).
+        """Predict rows of shape (rows, k).
 
         Raises:
-            ValueError: what the Python object refuses too.
+            ValueError: the Python object refuses these rows too.
         """
         trees = self._trees
         output = self._run(self._checked(matrix))
@@ -76,24 +77,29 @@ class BoundTrees:
 
 
 def session(model: bytes) -> Callable[[Matrix], Matrix]:
-    """A function that runs a graph of one input and one output."""
+    """The function that runs a graph of one input and one output.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+    """
+    # Optional: a service without tree models need not install it.
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # A graph of one node has nothing to optimise.
+    # The graph has one node: there is nothing to optimise.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     opened: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    # The wrapper's own `run` checks names and counts again, which costs a microsecond.
+    # The wrapper's `run` checks names and counts once more, which takes a microsecond.
     inner = getattr(opened, "_sess", opened)
     return lambda matrix: inner.run(["Y"], {"X": matrix}, None)[0]
 
 
 def _mean_of_leaves(values: Matrix, found: NDArray[np.intp]) -> Matrix:
-    """Mean over the trees, shape (rows, m), summed tree after tree as `ForestClassifier.predict_proba` does."""
+    """The mean over the trees, shape (rows, m), added tree after tree as `ForestClassifier.predict_proba` does."""
     rows, trees = found.shape
     if rows == 1:
         total = values.take(found[0], axis=0).sum(axis=0, keepdims=True)
@@ -101,7 +107,7 @@ def _mean_of_leaves(values: Matrix, found: NDArray[np.intp]) -> Matrix:
         total = np.empty((rows, values.shape[1]))
         step = max(2, CHUNK // trees)
         for start in range(0, rows, step):
-            # With the trees along the first axis numpy adds them in order, not pairwise, all rows at a time.
+            # With the trees on the first axis, numpy adds them in order and not pairwise.
             part = np.ascontiguousarray(found[start : start + step].T)
             for column in range(values.shape[1]):
                 total[start : start + step, column] = _in_order(values[:, column].take(part))
@@ -109,5 +115,5 @@ def _mean_of_leaves(values: Matrix, found: NDArray[np.intp]) -> Matrix:
 
 
 def _in_order(terms: Matrix) -> Matrix:
-    """The sum over the first axis, shape (rows,); a lone row is added one by one, which `sum` would not do."""
+    """The sum over the first axis, in order, shape (rows,); for a single row `sum` would add pairwise."""
     return np.asarray(terms.sum(axis=0) if terms.shape[1] > 1 else np.add.accumulate(terms, axis=0)[-1])

@@ -1,1 +1,1 @@
-"""Compiling a fitted model: rewriting it as data, proving the result equal to the Python objects, and timing both."""
+"""Compilation of a fitted model: it is rewritten as data, proved equal to the Python objects, and timed."""

@@ -1,4 +1,4 @@
-"""scikit-learn's naive Bayes models."""
+"""Compilers of scikit-learn's naive Bayes models."""
 
 from typing import Any
 
@@ -34,15 +34,15 @@ def _bernoulli(model: Any) -> CompiledEstimator:
     if model.binarize is None:
         return compiled
     assert isinstance(compiled.estimator, Linear)
-    return CompiledEstimator(Thresholded(float(model.binarize), compiled.estimator), {}, _steps(model))
+    return CompiledEstimator(Thresholded(float(model.binarize), compiled.estimator), {}, _thresholds(model))
 
 
 def _joint(coefficients: Matrix, intercept: Matrix) -> CompiledEstimator:
     return CompiledEstimator(Linear(np.asarray(coefficients), np.asarray(intercept), JOINT))
 
 
-def _steps(model: Any) -> dict[int, Matrix]:
-    """The threshold, which is one of every column."""
+def _thresholds(model: Any) -> dict[int, Matrix]:
+    """The threshold, which is the same for every column."""
     return dict.fromkeys(range(model.n_features_in_), np.array([float(model.binarize)]))
 
 

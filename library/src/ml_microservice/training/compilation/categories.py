@@ -1,7 +1,7 @@
-"""Splits by sets of categories as splits by numbers: each set becomes a column that says which way a value goes.
+"""Splits by sets of categories, rewritten as numeric splits: each set becomes a 0-1 column of the matrix.
 
-ONNX has a node for this (`BRANCH_MEMBER`), but ONNX Runtime 1.31 takes 2.5 for 2 there, a chain of `BRANCH_EQ` to one
-leaf answers wrongly for some whole numbers, and an inner node that several nodes lead to is refused.
+ONNX has a node for such splits (`BRANCH_MEMBER`), but ONNX Runtime 1.31 reads 2.5 as 2 there. A chain of `BRANCH_EQ`
+nodes is wrong for some whole numbers, and an inner node with several parents is refused.
 """
 
 from collections.abc import Set
@@ -14,27 +14,27 @@ from ml_microservice.inference.engine.steps import Apply, Encode, Fork, Step, Ta
 from ml_microservice.training.compilation.compiled_estimator import CompiledEstimator
 
 HALF = 0.5
-"""Threshold of the columns that are made: 0 goes left, 1 goes right."""
+"""The threshold of the new columns: 0 goes left, 1 goes right."""
 
 
 class CategorySplits:
-    """The sets that trees split by, and the columns that stand for them."""
+    """The sets that trees split by, each with its column."""
 
     def __init__(self, columns: int, *, whole: bool = False) -> None:
-        """Of a matrix with so many columns; `whole` cuts values to whole numbers, as LightGBM does."""
+        """Start with the matrix's number of columns; `whole` truncates values to whole numbers, as LightGBM does."""
         self._columns = columns
         self._whole = whole
         self._found: dict[tuple[int, frozenset[float], bool], int] = {}
 
     def column(self, feature: int, apart: Set[float], *, rest_left: bool) -> int:
-        """The column for a split: all values go left (or else right), but for those that are set apart."""
+        """The column of a split: values go left if `rest_left`, else right; those in `apart` go the other way."""
         return self._found.setdefault((feature, frozenset(apart), rest_left), self._columns + len(self._found))
 
     def __len__(self) -> int:
         return len(self._found)
 
     def staged(self, compiled: CompiledEstimator, checks: tuple[Step, ...] = ()) -> CompiledEstimator:
-        """An estimator of the matrix with the further columns as one of the matrix itself."""
+        """Make an estimator of the extended matrix one of the matrix itself, which it extends by the columns first."""
         everything = Take(np.arange(self._columns))
         chains: list[tuple[Step, ...]] = [(everything,)]
         order = list(range(self._columns))

@@ -1,6 +1,7 @@
-"""Encoders of categories as look-ups; what each value becomes is asked of the fitted encoder itself.
+"""Compilers of scikit-learn's encoders of categories, which become look-up tables.
 
-Asking, rather than reading its attributes, covers `drop`, infrequent groups and `encoded_missing_value` alike.
+The fitted encoder itself transforms every known value and one unknown value. This covers `drop`, infrequent groups and
+`encoded_missing_value` without reading its attributes.
 """
 
 import warnings
@@ -18,7 +19,7 @@ from ml_microservice.training.compilation.refusal import Refusal
 from ml_microservice.training.compilation.values import Computed, RawColumn, Unfilled, Value, lowered
 
 LARGEST_EXACT = 2**53
-"""Whole numbers beyond it are not told apart in float64."""
+"""Beyond it, float64 cannot represent every whole number."""
 
 
 def _one_hot(encoder: OneHotEncoder, value: Value, name: str) -> Value:
@@ -64,7 +65,7 @@ def _bins(bins: KBinsDiscretizer, value: Value, name: str) -> Value:
 
 
 def _encoded(encoder: Any, matrix: Computed, widths: Sequence[int], name: str) -> Computed:
-    """An encoder of computed numbers."""
+    """Compile an encoder of computed numbers."""
     if matrix.sparse:
         raise Refusal(f"{name} gets a sparse matrix")
     answers = _answers(encoder, list(widths))
@@ -76,7 +77,7 @@ def _encoded(encoder: Any, matrix: Computed, widths: Sequence[int], name: str) -
 
 
 def _answers(encoder: Any, widths: list[int]) -> list[tuple[list[Any], Matrix, Matrix | None]]:
-    """For each column: its known values, what each becomes, and what any other becomes (None is refused)."""
+    """For each column: its known values, their codes, and the codes of any other value (None if it is refused)."""
     categories = [np.asarray(values) for values in encoder.categories_]
     rows = max(len(values) for values in categories)
     frame = pd.DataFrame(
@@ -99,7 +100,7 @@ def _answers(encoder: Any, widths: list[int]) -> list[tuple[list[Any], Matrix, M
 
 def _transformed(encoder: Any, frame: pd.DataFrame) -> Matrix:
     with warnings.catch_warnings():
-        # Of column names that the encoder has not seen, and of the unknown category, which is asked for on purpose.
+        # It would warn of other column names, and of the category that is unknown on purpose.
         warnings.simplefilter("ignore")
         names = vars(encoder).pop("feature_names_in_", None)
         try:
@@ -111,7 +112,7 @@ def _transformed(encoder: Any, frame: pd.DataFrame) -> Matrix:
 
 
 def _stranger(values: Any) -> Any:
-    """A value that is none of the known ones."""
+    """A value that the encoder does not know."""
     if values.dtype.kind in "OUS":
         return "\0stranger"
     numbers = values.astype(np.float64)
@@ -122,7 +123,7 @@ def _stranger(values: Any) -> Any:
 def _table(
     column: RawColumn, known: list[Any], codes: Sequence[Any], other: Any, name: str, *, strict: bool = False
 ) -> dict[Any, Any]:
-    """What each value of a column becomes, None being a missing one."""
+    """The code of each value of a column; the missing value is None."""
     if column.numeric and any(isinstance(v, int | float) and abs(v) >= LARGEST_EXACT for v in known):
         raise Refusal(f"{name} has categories of {column.name!r} beyond 2**53")
     table: dict[Any, Any] = {}

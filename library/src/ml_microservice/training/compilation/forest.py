@@ -1,4 +1,4 @@
-"""Trees as plain arrays, whatever library they come from, and as an ONNX graph with float64 thresholds."""
+"""Trees of any library as plain arrays, and as an ONNX graph with float64 thresholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 LESS_OR_EQUAL, LESS = 0, 1
-"""Modes of `nodes_modes` in ai.onnx.ml TreeEnsemble: go to the true branch if x <= split, or if x < split."""
+"""Values of `nodes_modes` in ai.onnx.ml TreeEnsemble: the true branch is taken if x <= split, or if x < split."""
 
 
 @dataclass(frozen=True)
@@ -18,25 +18,27 @@ class Tree:
     """One binary tree; node 0 is its root."""
 
     feature: NDArray[np.int64]
-    """Column that a node looks at; -1 at a leaf."""
+    """The column that a node compares; -1 at a leaf."""
     threshold: NDArray[np.float64]
     true: NDArray[np.int64]
-    """Node where the comparison holds."""
+    """The next node if the comparison holds."""
     false: NDArray[np.int64]
+    """The next node if it does not."""
     missing_true: NDArray[np.bool_]
-    """Whether NaN goes where the comparison holds."""
+    """Whether NaN takes the true branch."""
     weight: NDArray[np.float64]
-    """What a leaf adds to its target."""
+    """The value that a leaf adds to the target."""
     target: int = 0
+    """The output that the tree adds to."""
 
     @property
     def leaves(self) -> NDArray[np.intp]:
-        """The nodes that are leaves."""
+        """Positions of the leaves among the nodes."""
         return np.flatnonzero(self.feature < 0)
 
 
 def graph(trees: Sequence[Tree], targets: int, mode: int = LESS_OR_EQUAL) -> bytes:
-    """A model of one input `X` (rows, k) and one output `Y` (rows, targets): the sum of the trees, in float64.
+    """The ONNX model that sums the trees in float64, from an input `X` (rows, k) to an output `Y` (rows, targets).
 
     https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html
     """
@@ -64,7 +66,7 @@ def graph(trees: Sequence[Tree], targets: int, mode: int = LESS_OR_EQUAL) -> byt
 
 
 def thresholds(trees: Sequence[Tree]) -> dict[int, NDArray[np.float64]]:
-    """The distinct finite thresholds of each column."""
+    """Each column's distinct finite thresholds."""
     feature = np.concatenate([tree.feature for tree in trees])
     threshold = np.concatenate([tree.threshold for tree in trees])
     found = {int(at): np.unique(threshold[feature == at]) for at in np.unique(feature) if at >= 0}
@@ -72,7 +74,7 @@ def thresholds(trees: Sequence[Tree]) -> dict[int, NDArray[np.float64]]:
 
 
 class _Table:
-    """The flat lists of all nodes and leaves, in which ONNX holds an ensemble."""
+    """The nodes and leaves of all trees as flat lists, the form in which ONNX holds an ensemble."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[NDArray[np.generic]]] = {
@@ -105,7 +107,7 @@ class _Table:
             columns = (tree.feature[inner], tree.threshold[inner], position[true], position[false])
             flags = (is_leaf[true], is_leaf[false], tree.missing_true[inner])
         else:
-            # A tree is at least one node in ONNX: both of its branches end in the only leaf.
+            # ONNX needs at least one node for a tree: both of its branches lead to the only leaf.
             leaf = position[:1]
             columns = (np.zeros(1, np.int64), np.zeros(1), leaf, leaf)
             flags = (np.ones(1, np.bool_), np.ones(1, np.bool_), np.zeros(1, np.bool_))
@@ -120,7 +122,7 @@ class _Table:
             self._parts[name].append(value)
 
     def attributes(self, mode: int) -> dict[str, object]:
-        """The node's attributes."""
+        """The attributes of the ONNX node."""
         flat = {name: np.concatenate(values) for name, values in self._parts.items()}
         modes = np.full(self._nodes, mode, np.uint8)
         return {

@@ -1,4 +1,4 @@
-"""LightGBM's trees as ONNX: float64 thresholds and leaves, added in float64."""
+"""Compiler of LightGBM models: an ONNX graph with float64 thresholds and leaves, added in float64."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,14 +13,14 @@ from ml_microservice.training.compilation.forest import Tree, graph, thresholds
 from ml_microservice.training.compilation.refusal import Refusal
 
 ZERO = float(np.float32(1e-35))
-"""`kZeroThreshold` in LightGBM's `include/LightGBM/meta.h`: rows are read as sparse, without what is below it."""
+"""`kZeroThreshold` in LightGBM's `include/LightGBM/meta.h`: LightGBM reads smaller magnitudes as 0."""
 
 
 def compiled(model: Any) -> CompiledEstimator:
-    """A fitted `LGBMClassifier` or `LGBMRegressor`.
+    """Compile a fitted `LGBMClassifier` or `LGBMRegressor`.
 
     Raises:
-        Refusal: its trees or its objective are of another kind.
+        Refusal: its trees or its objective have no compiled form.
     """
     dumped = model.booster_.dump_model()
     if dumped.get("average_output"):
@@ -54,7 +54,7 @@ def _head(model: Any, dumped: dict[str, Any]) -> Head:
 
 
 def _exact_thresholds(text: str) -> list[list[float]]:
-    """Of each tree's splits: `dump_model` clips infinity, which parts missing values from all others, to 1e300."""
+    """The thresholds of each tree: `dump_model` clips an infinite one, which separates missing values, to 1e300."""
     trees = text.split("\nTree=")[1:]
     lines = [dict(line.split("=", 1) for line in tree.splitlines() if "=" in line) for tree in trees]
     return [[float(value) for value in tree.get("threshold", "").split()] for tree in lines]
@@ -87,16 +87,16 @@ def _tree(root: dict[str, Any], exact: list[float], splits: CategorySplits) -> T
 
 
 def _read_split(node: dict[str, Any], exact: list[float], splits: CategorySplits) -> None:
-    """Put a split in the form x <= threshold, and say where NaN goes."""
+    """Rewrite a split as x <= threshold, with the branch that NaN takes."""
     if node["decision_type"] == "==":
-        # What is in no set goes right, and so does NaN.
+        # Values outside of the set go right, and so does NaN.
         left = {float(value) for value in node["threshold"].split("||")}
         node["split_feature"] = splits.column(node["split_feature"], left, rest_left=False)
         node["threshold"] = HALF
         return
     if node["missing_type"] == "Zero":
-        raise Refusal("LightGBM takes zero for missing")
+        raise Refusal("LightGBM reads zero as missing")
     node["threshold"] = exact[node["split_index"]]
-    # A tree that saw no NaN in training takes it for 0.
+    # A tree that saw no NaN in training reads it as 0.
     is_nan_known = node["missing_type"] == "NaN"
     node["missing_true"] = bool(node["default_left"] if is_nan_known else node["threshold"] >= 0.0)

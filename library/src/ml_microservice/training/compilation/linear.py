@@ -1,4 +1,4 @@
-"""scikit-learn's linear, logistic and generalised linear models."""
+"""Compilers of scikit-learn's linear, logistic and generalised linear models."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def _regression(kind: Kind) -> Compiler:
 
 
 def _margins(model: Any) -> CompiledEstimator:
-    """Classifiers without probabilities."""
+    """Compile a classifier without probabilities."""
     return _linear(model, Head("margin"))
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's multi-layer perceptrons."""
+"""Compiler of scikit-learn's multi-layer perceptrons."""
 
 from typing import Any
 

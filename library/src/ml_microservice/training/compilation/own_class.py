@@ -1,4 +1,4 @@
-"""A user's own Preprocessor class: followed where its source proves that `transform` only passes on."""
+"""The user's own Preprocessor class, which is compiled if its `transform` only calls a scikit-learn transformer."""
 
 import ast
 import inspect
@@ -9,10 +9,10 @@ from ml_microservice.training.compilation.refusal import Refusal
 
 
 def inner_transformer(preprocessor: Any) -> Any:
-    """The scikit-learn object that does a Preprocessor's work: itself, or the attribute that `transform` passes on to.
+    """The scikit-learn transformer that a Preprocessor is, or whose `transform` its own one calls.
 
     Raises:
-        Refusal: the class does something else, or its source cannot be read.
+        Refusal: the class does anything else, or its source cannot be read.
     """
     kind = type(preprocessor)
     if kind.__module__.split(".")[0] == "sklearn":
@@ -23,7 +23,7 @@ def inner_transformer(preprocessor: Any) -> Any:
     attribute = _passed_to(_source(kind, name), name)
     inner = vars(preprocessor).get(attribute)
     if inner is None or type(inner).__module__.split(".")[0] != "sklearn":
-        raise Refusal(f"{name}.transform passes on to self.{attribute}, which is no transformer of scikit-learn")
+        raise Refusal(f"{name}.transform calls self.{attribute}, which is not a transformer of scikit-learn")
     return inner
 
 
@@ -47,7 +47,7 @@ def _source(kind: type, name: str) -> ast.FunctionDef:
 
 
 def _passed_to(function: ast.FunctionDef, name: str) -> str:
-    """The attribute in `return self.<attribute>.transform(X)`, where that is all that the method does."""
+    """The attribute of a method that is only `return self.<attribute>.transform(X)`."""
     body = function.body
     if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
         body = body[1:]

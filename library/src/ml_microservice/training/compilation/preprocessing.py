@@ -1,4 +1,4 @@
-"""A fitted Preprocessor as a program: scikit-learn's common transformers, and classes that only pass on to them."""
+"""Compiler of a fitted Preprocessor, which becomes a program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,10 +30,10 @@ Handler = Callable[[Any, Value, str], Value]
 
 
 def compile_preprocessing(preprocessor: Any, layout: FrameLayout, spec: FeatureSpec) -> Program:
-    """The program of a fitted Preprocessor.
+    """Compile a fitted Preprocessor.
 
     Raises:
-        Refusal: a step has no compiled form; the text names it.
+        Refusal: a step has no compiled form; the message names it.
     """
     transformer = inner_transformer(preprocessor)
     raw = frame_columns(layout, layout.names)
@@ -47,7 +47,7 @@ def compile_preprocessing(preprocessor: Any, layout: FrameLayout, spec: FeatureS
 
 
 def compiled(transformer: Any, value: Value, name: str) -> Value:
-    """A value after a transformer.
+    """Compile a transformer that is applied to a value.
 
     Raises:
         Refusal: the transformer has no compiled form.
@@ -56,7 +56,7 @@ def compiled(transformer: Any, value: Value, name: str) -> Value:
         if transformer in (None, "passthrough"):
             return value
         raise Refusal(f"{name}: {transformer!r} is not a transformer")
-    # A subclass may do anything: only scikit-learn's own classes are known.
+    # Only scikit-learn's own classes, because a subclass may do anything.
     handler = HANDLERS.get(type(transformer))
     if handler is None:
         raise Refusal(f"{name} ({type(transformer).__module__}.{type(transformer).__name__}) has no compiled form")
@@ -116,7 +116,7 @@ def _feature_union(union: FeatureUnion, value: Value, name: str) -> Value:
 
 
 def _names(source: Any) -> list[str]:
-    """The columns that a source reads."""
+    """Names of the columns that a source reads."""
     if hasattr(source, "names"):
         return list(source.names)
     parts = getattr(source, "sources", None) or [source.source]

@@ -1,6 +1,7 @@
-"""Rows on which a compiled model has to prove itself: those of training, and those on which the two could part.
+"""Probes: the rows on which a compiled model is compared with the Python objects.
 
-All of them are rows that a request may carry, because what validation refuses reaches neither of the two.
+They are the training rows and rows on which the two are likely to differ. A request may carry each of them, because
+validation keeps other rows from both.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,16 +20,16 @@ from ml_microservice.inference.engine.checks import Matrix
 from ml_microservice.inference.engine.program import Program
 
 MOST_ROWS = 20_000
-"""Rows of the training frame, and held-out rows, that are compared."""
+"""The most training rows, and the most held-out rows, that are compared."""
 MOST_THRESHOLDS = 200
-"""Thresholds of each column that are probed."""
+"""The most thresholds that are probed in each column."""
 EXTREMES = (0.0, -0.0, 1e-320, 1.0, -1.0, 3.4e38, 3.5e38, -3.5e38, 1e308, -1e308, 1.7976931348623157e308)
 STRANGE_TEXTS = ("", " ", "nan", "None", "\0", "é", "unseen before")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Some rows with what they are for."""
+    """Rows to compare, with a name for messages."""
 
     name: str
     columns: Columns
@@ -40,7 +41,7 @@ class Probe:
 
 
 def column_probes(frame: pd.DataFrame, held_out: pd.DataFrame, spec: FeatureSpec, layout: FrameLayout) -> list[Probe]:
-    """Rows of both frames, and typical rows with a missing, strange or extreme value in one feature, and in all."""
+    """Rows of both frames, and rows with a missing, strange or extreme value in one feature or in all of them."""
     probes = [Probe("training rows", request_columns(frame.head(MOST_ROWS), spec))]
     probes.append(Probe("held-out rows", request_columns(held_out.head(MOST_ROWS), spec)))
     typical = request_columns(frame.head(3), spec)
@@ -52,10 +53,10 @@ def column_probes(frame: pd.DataFrame, held_out: pd.DataFrame, spec: FeatureSpec
 
 
 def threshold_probe(typical: Columns, program: Program, thresholds: Mapping[int, NDArray[np.float64]]) -> Probe | None:
-    """Rows that come to lie on a threshold of the trees and a few ulps beside it, where the program allows it.
+    """Requests whose rows of the matrix lie on a threshold of the trees, or one float64 beside it.
 
-    Where a column of the matrix is a straight line of one number in the request, the line is inverted; rounding may
-    miss the threshold itself, which `matrix_probe` does not.
+    Only for columns of the matrix that are linear in one number of the request: the linear function is inverted.
+    Rounding may miss the threshold itself, which `matrix_probe` does not.
     """
     base = {name: [values[0]] for name, values in typical.items()}
     variants: dict[str, list[Any]] = {}
@@ -69,7 +70,7 @@ def threshold_probe(typical: Columns, program: Program, thresholds: Mapping[int,
 
 
 def matrix_probe(matrix: Matrix, thresholds: Mapping[int, NDArray[np.float64]]) -> Matrix:
-    """Rows of a matrix with one element exactly on a threshold, or one ulp beside it, in float64 or in float32."""
+    """Rows of a matrix with one element on a threshold, or on the next number beside it in float64 or float32."""
     made = []
     for column, values in thresholds.items():
         on = _spread(values)
@@ -83,7 +84,7 @@ def matrix_probe(matrix: Matrix, thresholds: Mapping[int, NDArray[np.float64]]) 
 
 
 def batches(columns: Columns, sizes: tuple[int, ...] = (1, 7, 64, 1000)) -> Iterator[tuple[int, Columns]]:
-    """The first rows in batches of several sizes, because BLAS adds in another order for another size.
+    """The first rows in batches of several sizes: BLAS adds in an order that depends on the size.
 
     Yields:
         The position of a batch's first row, and the batch.
@@ -125,7 +126,7 @@ def _strange(feature: Feature, layout: FrameLayout) -> list[Any]:
 
 
 def _varied(typical: Columns, variants: Mapping[str, list[Any]], *, together: bool = True) -> dict[str, list[Any]]:
-    """Typical rows with one feature changed at a time, then (where asked for) with all changed together."""
+    """Typical rows with one feature changed at a time, and then, if `together`, with all features changed."""
     result: dict[str, list[Any]] = {name: [] for name in typical}
     count = len(next(iter(typical.values())))
 
@@ -143,7 +144,7 @@ def _varied(typical: Columns, variants: Mapping[str, list[Any]], *, together: bo
 
 
 def _lines(program: Program, base: Mapping[str, list[Any]], name: str) -> Iterator[tuple[int, float, float]]:
-    """Columns of the matrix that are a straight line of one feature: (column, offset, slope)."""
+    """The columns of the matrix that are linear in one feature, as (column, offset, slope)."""
     points = [0.0, 1.0, 3.0]
     columns = {other: values * len(points) for other, values in base.items()} | {name: points}
     try:
@@ -162,7 +163,7 @@ def _beside(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """At most so many, evenly chosen."""
+    """At most `MOST_THRESHOLDS` of the values, evenly chosen."""
     if len(values) <= MOST_THRESHOLDS:
         return values
     return values[np.linspace(0, len(values) - 1, MOST_THRESHOLDS).astype(np.intp)]

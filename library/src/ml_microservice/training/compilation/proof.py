@@ -1,8 +1,9 @@
-"""Proof that a compiled predictor answers and refuses as the Python objects do.
+"""Proof that a compiled predictor predicts and refuses the same rows as the Python objects.
 
-Preprocessing is compared bit for bit. Probabilities and numbers may differ by a tolerance, because two things add in
-another order than scikit-learn: BLAS for another batch size or for a dense instead of a sparse matrix, and trees that
-are summed before, not after, the baseline is added. Either is some 1e-16 of the largest term. Labels may not differ.
+Preprocessing has to be equal bit for bit, and labels have to be equal. Probabilities and numbers may differ by a
+tolerance, because two sums are added in another order than in scikit-learn: BLAS products, whose order depends on the
+batch size and on whether the matrix is sparse, and trees, which are summed before the baseline is added. Either changes
+the result by about 1e-16 of the largest term.
 """
 
 from collections.abc import Sequence
@@ -19,23 +20,23 @@ Answers = Sequence[Prediction | Exception]
 
 
 class Unproved(Exception):
-    """A compiled form that parts from the Python objects; the text says where."""
+    """A compiled form differs from the Python objects; the message says where."""
 
 
 @dataclass
 class Proof:
-    """What was compared so far."""
+    """The comparisons so far."""
 
     tolerance: float
     rows: int = 0
     difference: float = 0.0
-    """The largest difference of a probability, or of a number relative to its size."""
+    """The largest difference so far, of a probability or of a number relative to its size."""
 
     def same_matrix(self, probe: Probe, answers: Answers, reference: Transform, compiled: Transform) -> None:
-        """See that preprocessing gives the same matrix, bit for bit, for the rows that the Python objects answered.
+        """Compare the matrices of preprocessing, bit for bit, on the rows that the Python objects did not refuse.
 
         Raises:
-            Unproved: it does not.
+            Unproved: they differ.
         """
         answered = [at for at, answer in enumerate(answers) if isinstance(answer, Prediction)]
         if not answered:
@@ -51,29 +52,29 @@ class Proof:
         _same_bits(dense(expected), found, probe.name)
 
     def same_answers(self, probe: Probe, reference: Answers, compiled: Predictor) -> None:
-        """See that rows are answered and refused alike.
+        """Compare predictions and refusals.
 
         Raises:
-            Unproved: they are not.
+            Unproved: they differ.
         """
         self.rows += len(reference)
         self._compare(probe.name, reference, predict_each(compiled, probe.columns))
 
     def same_in_batches(self, probe: Probe, reference: Answers, compiled: Predictor) -> None:
-        """See that the size of a batch changes no answer.
+        """Compare predictions and refusals in batches of several sizes.
 
         Raises:
-            Unproved: it does.
+            Unproved: they differ.
         """
         for start, part in batches(probe.columns):
             answers = predict_each(compiled, part)
             self._compare(f"{probe.name} in batches", reference[start : start + len(answers)], answers)
 
     def same_estimates(self, matrix: Matrix, reference: Answering, compiled: Answering) -> None:
-        """See that an estimator answers rows of its matrix alike.
+        """Compare the estimators on rows of the matrix.
 
         Raises:
-            Unproved: it does not.
+            Unproved: they differ.
         """
         if not len(matrix):
             return
@@ -109,7 +110,7 @@ def _same_bits(expected: Matrix, found: Matrix, name: str) -> None:
 
 
 def _same_refusal(name: str, expected: Prediction | Exception, found: Prediction | Exception) -> None:
-    """Both raise, and both in the way that a caller is told the same: 422 for ValueError, 500 for anything else."""
+    """Compare refusals: both raise, with the same status for the caller, 422 for ValueError and 500 for others."""
     if isinstance(expected, Exception) and isinstance(found, Exception):
         if isinstance(expected, ValueError) == isinstance(found, ValueError):
             return

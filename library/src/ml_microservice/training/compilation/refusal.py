@@ -1,5 +1,5 @@
-"""Why something is not compiled."""
+"""The exception of everything that has no compiled form."""
 
 
 class Refusal(Exception):
-    """A step or an estimator that has no compiled form; the text names it and says why."""
+    """A step or an estimator has no compiled form; the message names it and says why."""

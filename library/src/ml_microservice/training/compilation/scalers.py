@@ -1,4 +1,4 @@
-"""Transformers of numbers as steps, in scikit-learn's own order of operations."""
+"""Compilers of scikit-learn's transformers of numbers, which become steps with the same order of operations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,7 +39,7 @@ def _operation(name: Literal["add", "subtract", "multiply", "divide"], operand: 
 
 
 def _scaled(value: Computed, steps: list[Step]) -> Computed:
-    """After arithmetic: finite numbers may have overflowed."""
+    """Add arithmetic steps, after which finite numbers may have overflowed."""
     return value.then(*steps, content="anything") if steps else value
 
 
@@ -52,7 +52,7 @@ def _standard(scaler: StandardScaler, value: Value, name: str) -> Value:
 
 
 def _sparse_scaled(matrix: Computed, scale: Any) -> Computed:
-    """scikit-learn multiplies a sparse matrix by the reciprocal, which rounds otherwise than a division."""
+    """Multiply by the reciprocal, as scikit-learn does with a sparse matrix; a division would round differently."""
     return matrix if scale is None else _scaled(matrix, [_operation("multiply", 1.0 / scale)])
 
 
@@ -122,7 +122,7 @@ def _polynomial(features: PolynomialFeatures, value: Value, name: str) -> Value:
     matrix = lowered(value, name).checked(nan=False)
     low, high = features._min_degree, features._max_degree
     if high > 2:
-        # Of three factors, the sparse form multiplies the first two first.
+        # scikit-learn multiplies three factors in another order if the matrix is sparse.
         matrix = _dense(matrix, name)
     choose = combinations if features.interaction_only else combinations_with_replacement
     inputs, start = matrix.width, int(features.include_bias)

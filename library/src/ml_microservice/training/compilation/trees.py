@@ -1,4 +1,4 @@
-"""scikit-learn's trees, forests and boosting as ONNX: exact, because thresholds and leaves stay float64."""
+"""Compilers of scikit-learn's trees, forests and boosting, which become ONNX with float64 thresholds and leaves."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,10 +27,10 @@ def _tree_classifier(model: Any) -> CompiledEstimator:
 
 
 def _averaged(model: Any, fitted: Sequence[Any]) -> CompiledEstimator:
-    """Probabilities averaged over trees.
+    """Compile trees whose probabilities are averaged.
 
-    The graph only says which leaf of each tree a row falls into; numpy adds the leaves in scikit-learn's own order,
-    so that a tie between classes stays the tie that it was.
+    The graph finds the leaf of each tree. numpy adds the leaves in scikit-learn's order, so that a tie between classes
+    stays a tie.
     """
     trees, values, first = [], [], 0
     for position, one in enumerate(fitted):
@@ -50,7 +50,7 @@ def _averaged(model: Any, fitted: Sequence[Any]) -> CompiledEstimator:
 
 def _forest_regressor(model: Any) -> CompiledEstimator:
     fitted = [_plain(one.tree_) for one in model.estimators_]
-    # The mean, as a sum: each leaf is divided by the number of trees, which may round the last digit otherwise.
+    # The mean as a sum of leaves divided by the number of trees, which may round the last digit differently.
     trees = [replace(one, weight=one.weight / len(fitted)) for one in fitted]
     return _summed(model, trees, np.zeros(1), Head("value"))
 
@@ -102,7 +102,7 @@ def _histogram_boosting(model: Any) -> CompiledEstimator:
 
 
 def _histogram_with_categories(model: Any, base: NDArray[np.float64], head: Head) -> CompiledEstimator:
-    """Inside, categorical columns come first and are encoded; the graph takes the columns as they come from outside."""
+    """Compile a model that encodes categorical columns and puts them first; the graph takes the original columns."""
     encoder, encoded = model._preprocessor.named_transformers_["encoder"], np.flatnonzero(model.is_categorical_)
     columns = [*encoded.tolist(), *np.flatnonzero(~model.is_categorical_).tolist()]
     categories: dict[int, list[float]] = {}
@@ -121,7 +121,7 @@ def _histogram_with_categories(model: Any, base: NDArray[np.float64], head: Head
                 column = int(feature[node])
                 bits = one.raw_left_cat_bitsets[one.nodes["bitset_idx"][node]]
                 left = {value for code, value in enumerate(categories[column]) if bits[code // 32] >> (code % 32) & 1}
-                # What is unknown goes where a missing value goes.
+                # An unknown category takes the branch of the missing value.
                 rest_left = bool(one.nodes["missing_go_to_left"][node])
                 apart = set(categories[column]) - left if rest_left else left
                 feature[node], tree.threshold[node] = splits.column(column, apart, rest_left=rest_left), HALF
@@ -152,7 +152,7 @@ def _summed(
 
 
 def _plain(fitted: Any) -> Tree:
-    """A `sklearn.tree._tree.Tree`: x <= threshold goes left; children of -1 mark a leaf."""
+    """Read a `sklearn.tree._tree.Tree`: x <= threshold goes left, and a child of -1 marks a leaf."""
     nodes = fitted.__getstate__()["nodes"]
     leaf = nodes["left_child"] == -1
     return Tree(
@@ -166,7 +166,7 @@ def _plain(fitted: Any) -> Tree:
 
 
 def _refuses(model: Any) -> Literal["non-finite", "infinite"]:
-    """What the estimator refuses, asked of itself: support of NaN depends on its kind and its options."""
+    """The elements that the estimator refuses, found by a trial: its support of NaN depends on its options."""
     try:
         model.predict(np.full((1, model.n_features_in_), np.nan))
     except ValueError:

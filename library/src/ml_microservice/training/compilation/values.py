@@ -1,4 +1,4 @@
-"""What flows between the steps of a preprocessing while it is compiled: columns still as they came, or a matrix."""
+"""The values between the steps of preprocessing while it is compiled: columns as they came, or a matrix."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,49 +16,49 @@ NUMERIC = ("float64", "int64", "bool", "Int64", "boolean")
 
 
 class Unfilled:
-    """A column whose missing values are still missing."""
+    """Marks a column whose missing values are not filled."""
 
 
 @dataclass(frozen=True)
 class RawColumn:
-    """A column of the frame, as it came or with its missing values filled."""
+    """A column of the frame, unchanged or with its missing values filled."""
 
     name: str
     numeric: bool
-    """Whether its values are numbers or booleans in every row."""
+    """Whether every value is a number or a boolean."""
     none: bool
     """Whether a missing value is None rather than NaN."""
     fill: Any = Unfilled
-    """What a missing value becomes."""
+    """The value that replaces a missing one."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Columns that nothing but an imputer has touched."""
+    """Columns that no step but an imputer has changed."""
 
     columns: tuple[RawColumn, ...]
 
     @property
     def width(self) -> int:
-        """Number of columns."""
+        """The number of columns."""
         return len(self.columns)
 
     def take(self, positions: list[int]) -> "Raw":
-        """Some of the columns."""
+        """The columns at some positions."""
         return Raw(tuple(self.columns[position] for position in positions))
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A matrix and how it is made."""
+    """A matrix, as the source and the steps that make it."""
 
     source: Source
     steps: tuple[Step, ...]
     width: int
     content: Content
-    """What its elements can be, which saves checks."""
+    """What its elements can be; it tells which checks can be left out."""
     sparse: bool
-    """Whether scikit-learn holds it as a sparse matrix, on which some steps compute otherwise."""
+    """Whether scikit-learn holds it as a sparse matrix, on which some steps compute differently."""
 
     def then(self, *steps: Step, width: int | None = None, content: Content | None = None) -> "Computed":
         """The matrix after further steps."""
@@ -66,7 +66,7 @@ class Computed:
         return changed if width is None else replace(changed, width=width)
 
     def checked(self, *, nan: bool) -> "Computed":
-        """The matrix after the check that scikit-learn makes, left out where it cannot fail."""
+        """The matrix after scikit-learn's check, which is left out if it cannot fail."""
         if self.content == "finite" or (nan and self.content == "no infinity"):
             return self
         return self.then(Check(nan), content="no infinity" if nan else "finite")
@@ -80,7 +80,7 @@ Value = Raw | Computed
 
 
 def frame_columns(layout: FrameLayout, names: list[str]) -> Raw:
-    """Columns of the frame that a Preprocessor gets."""
+    """Columns of the frame that the Preprocessor is given."""
     return Raw(tuple(_raw_column(layout, name) for name in names))
 
 
@@ -90,20 +90,20 @@ def _raw_column(layout: FrameLayout, name: str) -> RawColumn:
 
 
 def unsupported(layout: FrameLayout, kinds: Mapping[str, str], name: str) -> str | None:
-    """Why a column cannot be read by a program, if it cannot."""
+    """Why a program cannot read a column; None if it can."""
     dtype, kind = layout.dtypes[name], kinds[name]
     if kind in ("datetime", "vector"):
         return f"{name!r} is a {kind}"
     if dtype not in (*NUMERIC, "str", "object", "category"):
-        return f"{name!r} is held as {dtype}, which scikit-learn computes with in another precision"
+        return f"{name!r} is held as {dtype}, in which scikit-learn computes with another precision"
     return None
 
 
 def lowered(value: Value, step: str) -> Computed:
-    """Columns as a matrix.
+    """Make a matrix of columns.
 
     Raises:
-        Refusal: they are not numbers.
+        Refusal: a column is not numeric.
     """
     if isinstance(value, Computed):
         return value
@@ -119,7 +119,7 @@ def lowered(value: Value, step: str) -> Computed:
 
 
 def side_by_side(parts: list[Computed], *, sparse: bool) -> Computed:
-    """Matrices joined."""
+    """Join matrices."""
     contents = {part.content for part in parts}
     content: Content = "finite" if contents == {"finite"} else "anything"
     width = sum(part.width for part in parts)
@@ -129,7 +129,7 @@ def side_by_side(parts: list[Computed], *, sparse: bool) -> Computed:
 
 
 def forked(value: Computed, parts: list[Computed], *, sparse: bool) -> Computed:
-    """Several continuations of one matrix, joined."""
+    """Join several continuations of one matrix."""
     start = len(value.steps)
     chains = tuple(part.steps[start:] for part in parts)
     content: Content = "finite" if all(part.content == "finite" for part in parts) else "anything"

@@ -1,4 +1,4 @@
-"""XGBoost's trees as ONNX that finds the leaves, which numpy adds in float32 as XGBoost does."""
+"""Compiler of XGBoost models: an ONNX graph finds the leaves, and numpy adds them in float32 as XGBoost does."""
 
 import json
 from dataclasses import replace
@@ -14,13 +14,13 @@ from ml_microservice.training.compilation.refusal import Refusal
 
 
 def compiled(model: Any) -> CompiledEstimator:
-    """A fitted `XGBClassifier` or `XGBRegressor`.
+    """Compile a fitted `XGBClassifier` or `XGBRegressor`.
 
     Raises:
-        Refusal: its trees or its objective are of another kind.
+        Refusal: its trees or its objective have no compiled form.
     """
     if model.missing is not None and model.missing == model.missing:
-        raise Refusal(f"XGBoost takes {model.missing!r} for missing")
+        raise Refusal(f"XGBoost reads {model.missing!r} as missing")
     booster = model.get_booster()
     if getattr(model, "best_iteration", None) is not None and model.early_stopping_rounds:
         booster = booster[: model.best_iteration + 1]
@@ -50,7 +50,7 @@ def compiled(model: Any) -> CompiledEstimator:
 
 
 def _base(text: str, link: str, outputs: int) -> Any:
-    """`base_score` before the link, shape (outputs,)."""
+    """The `base_score` as it is before the link function, shape (outputs,)."""
     score = np.atleast_1d(np.array(json.loads(text), dtype=np.float32))
     if link == "sigmoid":
         score = -np.log(np.float32(1) / score - np.float32(1))
