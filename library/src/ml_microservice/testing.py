@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml_microservice.api.app import create_app
+from ml_microservice.conformance.kit import Result, run_checks
 from ml_microservice.features.examples import example_row, example_rows
 from ml_microservice.features.features_file import load_features
 from ml_microservice.features.infer import infer_features
@@ -82,6 +83,14 @@ def X(frame: pd.DataFrame, features: FeatureSpec) -> pd.DataFrame:
 def y(frame: pd.DataFrame, features: FeatureSpec) -> "pd.Series[Any]":
     """The target of all rows."""
     return frame[features.target]
+
+
+@pytest.fixture
+def checks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Result]:
+    """What the checks of `make check` find; no secret of production has to be set for them."""
+    monkeypatch.setenv("SERVICE__ENVIRONMENT", settings.environment)
+    monkeypatch.setenv("SERVICE__RECORDS__PII", settings.records.pii)
+    return list(run_checks(settings.root))
 
 
 @pytest.fixture(scope="session")
