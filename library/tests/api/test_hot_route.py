@@ -17,7 +17,7 @@ from ml_microservice.features.examples import example_rows
 from ml_microservice.inference.micro_batcher import MicroBatcher
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.problems import Problem
-from ml_microservice.inference.row_answers import Asked, RowAnswers
+from ml_microservice.inference.row_answers import RowAnswerer, RowRequest
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.inference.stamps import Stamps
 from ml_microservice.settings import Settings, load_settings
@@ -182,15 +182,15 @@ def recorded(served: ServedModel) -> ServedModel:
     return copy
 
 
-def asked(served: ServedModel) -> Asked:
+def a_row(served: ServedModel) -> RowRequest:
     """A valid row."""
-    return Asked(served.row(b'{"floor area": 300, "lift": true}'), "predict", 0.0)
+    return RowRequest(served.row(b'{"floor area": 300, "lift": true}'), "predict", 0.0)
 
 
 def batcher_of(served: ServedModel, max_waiting: int = 100, timeout: float = 5) -> MicroBatcher:
     """A batcher of a model, whose answers are not recorded."""
-    answers = RowAnswers(served, None, Stamps(), lambda served, values: None)
-    return MicroBatcher(served, answers.of, max_waiting, timeout)
+    answerer = RowAnswerer(served, None, Stamps(), lambda served, values: None)
+    return MicroBatcher(answerer, max_waiting, timeout)
 
 
 def calls(served: ServedModel) -> list[int]:
@@ -212,8 +212,8 @@ def test_rows_that_are_ready_together_share_a_call_and_a_lone_row_never_waits(
     batcher = batcher_of(recorded)
 
     async def work() -> None:
-        await batcher.submit(asked(recorded), present)
-        await asyncio.gather(*(batcher.submit(asked(recorded), present) for _ in range(30)))
+        await batcher.submit(a_row(recorded), present)
+        await asyncio.gather(*(batcher.submit(a_row(recorded), present) for _ in range(30)))
 
     asyncio.run(work())
     assert calls(recorded) == [1, 30]
@@ -223,8 +223,8 @@ def test_rows_of_callers_that_are_gone_or_have_waited_too_long_are_not_computed(
     async def work() -> list[Any]:
         late = batcher_of(recorded, timeout=-1)
         batcher = batcher_of(recorded)
-        waiting = [late.submit(asked(recorded), present), batcher.submit(asked(recorded), lambda: True)]
-        return list(await asyncio.gather(*waiting, batcher.submit(asked(recorded), present)))
+        waiting = [late.submit(a_row(recorded), present), batcher.submit(a_row(recorded), lambda: True)]
+        return list(await asyncio.gather(*waiting, batcher.submit(a_row(recorded), present)))
 
     answers = asyncio.run(work())
     assert [answer.status for answer in answers if isinstance(answer, Problem)] == [503, 499]
@@ -235,9 +235,9 @@ def test_a_queue_that_is_full_refuses_with_429(recorded: ServedModel) -> None:
     async def work() -> None:
         batcher = batcher_of(recorded, max_waiting=2)
         for _ in range(2):
-            batcher.submit(asked(recorded), present)
+            batcher.submit(a_row(recorded), present)
         with pytest.raises(Problem) as caught:
-            batcher.submit(asked(recorded), present)
+            batcher.submit(a_row(recorded), present)
         assert (caught.value.status, caught.value.headers) == (429, {"retry-after": "1"})
 
     asyncio.run(work())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ml_microservice.features.examples import example_row, example_rows
 from ml_microservice.features.features_file import check_features
+from ml_microservice.features.fields import feature_fields
 from ml_microservice.features.frame_schema import check_frame
 from ml_microservice.features.infer import write_features
 from ml_microservice.features.layout import FrameLayout
@@ -81,7 +82,7 @@ def test_requests_reach_the_preprocessor_as_the_same_values_did_in_training(spec
     model = build_request_model(spec, id_name=None)
     rows = list(example_rows(spec, 8, random.Random(seed), missing=0.3))
     requests = [model.model_validate_json(json.dumps(row)) for row in rows]
-    columns = {name: [getattr(row, f"f{index}") for row in requests] for index, name in enumerate(spec.names)}
+    columns = {name: [getattr(row, field) for row in requests] for field, name in feature_fields(spec).items()}
     assume(all(any(value is not None for value in values) for values in columns.values()))
     frame = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
     frame[spec.target] = ["a", "b"] * 4

@@ -5,7 +5,6 @@ from typing import Any
 
 from ml_microservice.inference.core import Core
 from ml_microservice.inference.problems import Problem
-from ml_microservice.inference.responder import provenance_of
 from ml_microservice.inference.rows import RowReader
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.jobs.chunk_format import body_format, body_name, result_name
@@ -53,8 +52,8 @@ class HandWorker:
             self.store.fail(chunk, problem.as_json())
             return
         assert len(rows) == chunk.rows
-        answers = self._core.answer_rows(self._served, rows)
-        provenance = {**provenance_of(self._served), "timestamp": "2026-11-21T00:00:00.000+00:00"}
+        answers = self._core.answer_table(self._served, rows)
+        provenance = {**self._served.provenance(), "timestamp": "2026-11-21T00:00:00.000+00:00"}
         result: bytes | None = pack(answers, provenance, self._served.schema.classes)
         assert result is not None
         if len(result) > self._settings.jobs.inline_bytes:

@@ -37,7 +37,7 @@ async def predict_batch(request: Request) -> Response:
     headers = {f"X-{name.replace('_', '-').title()}": value for name, value in answer.provenance.items()}
     headers["Content-Type"] = answer.media_type
     if answer.is_streamed:
-        return StreamingResponse(answer.chunks, headers=headers)
+        return StreamingResponse(answer.content, headers=headers)
     return Response(await answer.body(), headers=headers)
 
 

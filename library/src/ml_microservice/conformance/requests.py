@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ml_microservice.artefact.schema import dump_json
 from ml_microservice.errors import Fault, FrameError
 from ml_microservice.features.features_file import FEATURES_FILE
+from ml_microservice.features.fields import feature_fields
 from ml_microservice.features.layout import FrameLayout
 from ml_microservice.features.request import build_request_model
 from ml_microservice.features.spec import FeatureSpec
@@ -32,8 +33,8 @@ class RequestPath:
             FrameError: a request is refused.
         """
         rows = [self._row(request) for request in requests]
-        names = self._spec.names
-        return self._layout.from_columns({name: [row[f"f{i}"] for row in rows] for i, name in enumerate(names)})
+        columns = {name: [row[field] for row in rows] for field, name in feature_fields(self._spec).items()}
+        return self._layout.from_columns(columns)
 
     def _row(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:

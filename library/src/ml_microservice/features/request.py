@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, TypeAdapter, create_model
 from pydantic_core import CoreSchema, core_schema
 
+from ml_microservice.features.fields import ENTITY_ID, feature_fields
 from ml_microservice.features.spec import (
     EARLIEST,
     INT64,
@@ -37,16 +38,16 @@ JsonObject = dict[str, Any]
 def build_request_model(spec: FeatureSpec, id_name: str | None) -> type[BaseModel]:
     """The model of one row to predict.
 
-    Fields are called `f0`, `f1`, ... in the order of the features (and `entity_id`), with the feature's name as alias,
-    so that a feature may have any name.
+    Its fields are those of `fields`, each with the name of its feature, or the entity id, as alias.
     """
-    fields: dict[str, Any] = {}
-    for index, feature in enumerate(spec.features):
-        fields[f"f{index}"] = (request_type(feature), _field(feature))
+    fields: dict[str, Any] = {
+        field: (request_type(feature), _field(feature))
+        for field, feature in zip(feature_fields(spec), spec.features, strict=True)
+    }
     if id_name is not None:
         description = "Entity id: echoed and recorded, never a feature."
         info = Field(None, alias=id_name, title=id_name, description=description)
-        fields["entity_id"] = (EntityId | None, info)
+        fields[ENTITY_ID] = (EntityId | None, info)
     config = ConfigDict(extra="forbid", title="PredictRequest", **STRICT)
     return cast(type[BaseModel], create_model("PredictRequest", __config__=config, **fields))
 

@@ -4,6 +4,7 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from ml_microservice.features.fields import ENTITY_ID
 from ml_microservice.features.request import EntityId
 from ml_microservice.features.spec import FeatureSpec
 
@@ -48,7 +49,7 @@ def _answer_fields(spec: FeatureSpec, classes: tuple[str, ...], id_name: str | N
         fields["probabilities"] = (_model("Probabilities", None, probabilities), words)
     fields["prediction_id"] = (str, PREDICTION_ID)
     if id_name is not None:
-        fields["entity_id"] = (EntityId, Field(None, alias=id_name, description="The entity id, as it was sent."))
+        fields[ENTITY_ID] = (EntityId, Field(None, alias=id_name, description="The entity id, as it was sent."))
     fields["logged"] = (Literal[False], Field(None, description=LOGGED))
     return fields
 

@@ -1,37 +1,36 @@
-"""Answers to bulk requests, made piece by piece, so that single rows are answered in between."""
+"""Responses to bulk requests, made one slice of rows at a time, so that single rows are answered in between."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from ml_microservice.inference.answer_table import AnswerTable
 from ml_microservice.inference.answer_writers import Heading, Writer
-from ml_microservice.inference.bulk_formats import BulkFormat
 from ml_microservice.inference.rows import Rows
 from ml_microservice.inference.served_model import ServedModel
 
 SLICE_ROWS = 2_000
-"""Rows that are predicted together; an answer of more is sent as it is made."""
+"""Rows that one call of the model predicts; the answers to more rows are streamed."""
 
 
 @dataclass(frozen=True)
 class BulkResponse:
-    """The answer to a bulk request."""
+    """The response to a bulk request."""
 
     media_type: str
     provenance: dict[str, str]
-    """Which model answers, and when."""
+    """The model that answers, and the time."""
     rows: int
-    chunks: AsyncIterator[bytes]
-    """The body, made while it is read."""
+    content: AsyncIterator[bytes]
+    """The body, computed while it is read."""
 
     @property
     def is_streamed(self) -> bool:
-        """Whether the body comes in several pieces."""
+        """Whether the body comes in several slices."""
         return self.rows > SLICE_ROWS
 
     async def body(self) -> bytes:
         """The whole body."""
-        return b"".join([chunk async for chunk in self.chunks])
+        return b"".join([content async for content in self.content])
 
 
 def heading_of(served: ServedModel, rows: Rows, provenance: dict[str, str], *, has_logged: bool) -> Heading:
@@ -41,21 +40,27 @@ def heading_of(served: ServedModel, rows: Rows, provenance: dict[str, str], *, h
     return Heading(served.schema.classes, served.id_name if sent else None, has_text, provenance, has_logged)
 
 
-async def written(
+async def write_answers(
     rows: Rows,
     answer: Callable[[Rows], AnswerTable],
-    format: BulkFormat,
-    heading: Heading,
+    writer: Writer,
     run: Callable[[Callable[[], bytes | None]], Awaitable[bytes | None]],
 ) -> AsyncIterator[bytes]:
-    """The answers to rows in a format; every piece is one call that `run` makes beside the event loop."""
-    steps: Iterator[bytes] = _written(rows.slices(SLICE_ROWS), answer, format.writer(heading))
-    while (chunk := await run(lambda: next(steps, None))) is not None:
-        if chunk:
-            yield chunk
+    """Answer rows slice by slice, and write the answers.
 
+    Args:
+        rows: to answer.
+        answer: answers a slice.
+        writer: of the format.
+        run: runs each step beside the event loop.
+    """
 
-def _written(pieces: Iterable[Rows], answer: Callable[[Rows], AnswerTable], writer: Writer) -> Iterator[bytes]:
-    for piece in pieces:
-        yield writer.write(answer(piece))
-    yield writer.end()
+    def written() -> Iterator[bytes]:
+        for rows_of_slice in rows.slices(SLICE_ROWS):
+            yield writer.write(answer(rows_of_slice))
+        yield writer.end()
+
+    steps = written()
+    while (content := await run(lambda: next(steps, None))) is not None:
+        if content:
+            yield content

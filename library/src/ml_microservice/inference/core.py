@@ -1,37 +1,33 @@
-"""The core of the service: bytes in, bytes out, whatever carries them."""
+"""The transport-free core of the service: bytes in, bytes out."""
 
 import logging
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
-from ml_microservice.features.columns import Columns, without
+from ml_microservice.features.columns import Columns
 from ml_microservice.inference.answer_table import AnswerTable
 from ml_microservice.inference.bulk_formats import JSON, BulkFormat
-from ml_microservice.inference.bulk_response import SLICE_ROWS, BulkResponse, heading_of, written
-from ml_microservice.inference.feedback import FeedbackDesk, nothing_recorded
-from ml_microservice.inference.predictor import Predictions, predict_columns
-from ml_microservice.inference.problems import Problem, model_failed, record_not_stored, refused_by_model
-from ml_microservice.inference.responder import Keep, Serving, kept, provenance_of
-from ml_microservice.inference.row_answers import Asked, RowAnswer
+from ml_microservice.inference.bulk_response import SLICE_ROWS, BulkResponse, heading_of, write_answers
+from ml_microservice.inference.feedback import FeedbackReceiver, nothing_recorded
+from ml_microservice.inference.predictor import Predictions
+from ml_microservice.inference.problems import Problem, record_not_stored
+from ml_microservice.inference.responder import Responder
+from ml_microservice.inference.row_answers import Observe, RowAnswer, RowRequest
+from ml_microservice.inference.row_predictions import failure_problem, predict_rows
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import Row, ServedModel
 from ml_microservice.inference.stamps import Stamps
-from ml_microservice.records.recorder import Call, Recorder
+from ml_microservice.records.recorder import Call, ModelRecorder, Recorder
 from ml_microservice.records.syncing import NotStored
 from ml_microservice.settings import ApiSettings
-from ml_microservice.tracing.current import CURRENT
-from ml_microservice.tracing.model_call import model_call
+from ml_microservice.tracing.current import CURRENT, happened
 
 logger = logging.getLogger(__name__)
-
-Observer = Callable[[ServedModel, Sequence[str | float]], None]
-"""Told of all values that were answered, some at a time; what it raises is logged and changes no answer."""
 
 
 def nobody_hangs_up() -> bool:
@@ -42,7 +38,17 @@ def nobody_hangs_up() -> bool:
 class Core:
     """Answers requests with the model that is served at the moment.
 
-    Calls are made from one event loop; each takes the served model once and stays with it.
+    Calls are made from one event loop. A single row goes this way: `predict` validates it, `MicroBatcher.submit` queues
+    it, `RowAnswerer.predict` and `RowAnswerer.answer` predict and record all queued rows together, and `predict` writes
+    the answer.
+
+    Args:
+        served: the first model.
+        limits: on rows, requests in work and waiting time.
+        observers: each takes all values that were answered, some at a time; what one raises is logged, and changes no
+            answer.
+        recorder: records predictions; None if they are not recorded.
+        is_traced: whether requests may have spans.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class Core:
         served: ServedModel,
         limits: ApiSettings,
         *,
-        observers: Iterable[Observer] = (),
+        observers: Iterable[Observe] = (),
         recorder: Recorder | None = None,
         is_traced: bool = False,
     ) -> None:
@@ -59,13 +65,15 @@ class Core:
         self._limits = limits
         self._observers = tuple(observers)
         self._stamps = Stamps()
-        self._feedback = None if recorder is None else FeedbackDesk(recorder.journal, limits.max_batch_rows)
+        self._feedback = None if recorder is None else FeedbackReceiver(recorder.journal, limits.max_batch_rows)
         self.serve(served)
 
     def serve(self, served: ServedModel) -> None:
         """Answer with this model from now on."""
         self.served = served
-        self._serving = Serving.of(served, self._limits, self._recorder, self._stamps, self._observe, self._is_traced)
+        self._responder = Responder.of(
+            served, self._limits, self._recorder, self._stamps, self._observe, is_traced=self._is_traced
+        )
 
     def check(self) -> None:
         """See that predictions can be answered at the moment.
@@ -93,10 +101,10 @@ class Core:
             Problem: the request breaks a rule, the model cannot answer it, or the answer cannot be recorded.
         """
         started = perf_counter() if started is None else started
-        serving = self._serving
-        served = serving.served
+        responder = self._responder
+        served = responder.served
         row = served.row(body)
-        answer = await self._answer_row(serving, "predict", started, row, is_gone)
+        answer = await self._answer_row(responder, "predict", started, row, is_gone)
         document: dict[str, Any] = {"prediction": answer.value}
         if answer.probabilities is not None:
             document["probabilities"] = answer.probabilities
@@ -105,10 +113,10 @@ class Core:
             document[served.id_name] = row.entity_id
         if not answer.is_logged:
             document["logged"] = False
-        return b'%b%b"%b"}' % (orjson.dumps(document)[:-1], serving.provenance, answer.time.encode())
+        return b'%b%b"%b"}' % (orjson.dumps(document)[:-1], responder.provenance, answer.time.encode())
 
     async def feedback(self, body: bytes) -> bytes:
-        """Take feedback to predictions: a JSON object, or a list of them.
+        """Take feedback on predictions: a JSON object, or a list of them.
 
         Raises:
             Problem: it breaks a rule, or cannot be stored.
@@ -131,22 +139,22 @@ class Core:
 
         Raises:
             Problem: the body is not of its format, has too many rows, or the answers cannot be recorded. Where only
-                part of a long answer cannot, its rows have that problem.
+                part of a long answer cannot be recorded, its rows have that problem.
         """
         started = perf_counter()
         self.check()
-        served, batcher, reader, records, _ = self._serving
-        rows = await batcher.run(partial(sent.read, reader, body))
-        time = self._stamps.now()
-        provenance = {**provenance_of(served), "timestamp": time}
+        responder = self._responder
+        served, batcher = responder.served, responder.batcher
+        rows = await batcher.run(partial(sent.read, responder.reader, body))
+        call = Call("batch", started, self._stamps.now())
+        provenance = {**served.provenance(), "timestamp": call.time}
         may_skip = self._recorder is not None and self._recorder.is_lenient
         heading = heading_of(served, rows, provenance, has_logged=may_skip)
-        keep = None if records is None else partial(records.keep_rows, Call("batch", started, time))
-        answer = partial(self._answer_piece, served, keep, len(rows))
-        chunks = written(rows, answer, wanted, heading, batcher.run)
-        return BulkResponse(wanted.media_type, provenance, len(rows), chunks)
+        answer = partial(self._answer_slice, responder, call, len(rows))
+        content = write_answers(rows, answer, wanted.writer(heading), batcher.run)
+        return BulkResponse(wanted.media_type, provenance, len(rows), content)
 
-    async def predict_rows(
+    async def answer_rows(
         self,
         read: Callable[[RowReader], Row | Rows],
         is_gone: Callable[[], bool] = nobody_hangs_up,
@@ -154,42 +162,47 @@ class Core:
         *,
         is_small: bool = True,
     ) -> tuple[ServedModel, AnswerTable]:
-        """Answer rows that were read already; a single one shares its call with other requests.
+        """Answer rows of an inference request; a single row shares its call with other requests.
 
         Args:
             read: makes the rows, with the reader of the model that will answer them.
             is_gone: whether the caller has hung up, so that nothing needs to be computed.
             started: when the request came, by `perf_counter`; now by default.
-            is_small: whether `read` is so quick that it may run on the event loop.
+            is_small: whether `read` is quick enough for the event loop.
 
         Returns:
             The model that answered, and its answers.
 
         Raises:
-            Problem: what `read` raises, or a single row's.
+            Problem: what `read` raises, or the problem of a single row.
         """
         started = perf_counter() if started is None else started
-        serving = self._serving
-        served, batcher, reader, records, _ = serving
-        rows = read(reader) if is_small else await batcher.run(partial(read, reader))
+        responder = self._responder
+        served, batcher = responder.served, responder.batcher
+        rows = read(responder.reader) if is_small else await batcher.run(partial(read, responder.reader))
         if isinstance(rows, Row):
-            return served, (await self._answer_row(serving, "infer", started, rows, is_gone)).alone(rows)
+            answer = await self._answer_row(responder, "infer", started, rows, is_gone)
+            return served, answer.as_table(rows)
         self.check()
-        pieces = [await batcher.run(partial(self.answer_rows, served, piece)) for piece in rows.slices(SLICE_ROWS)]
-        answers = AnswerTable.joined(pieces)
-        if records is not None and not answers.problems:
+        tables = [await batcher.run(partial(self.answer_table, served, one)) for one in rows.slices(SLICE_ROWS)]
+        answers = AnswerTable.joined(tables)
+        if responder.records is not None and not answers.problems:
             # One row with a problem fails them all, so none is recorded before all are answered.
-            keep = partial(records.keep_rows, Call("infer", started, self._stamps.now()))
-            answers = replace(answers, is_logged=await batcher.run(partial(kept, keep, rows.columns, answers)))
+            call = Call("infer", started, self._stamps.now())
+            is_logged = await batcher.run(partial(_record, responder.records, call, rows.columns, answers))
+            answers = replace(answers, is_logged=is_logged)
         return served, answers
 
-    def answer_rows(self, served: ServedModel, rows: Rows, keep: Keep | None = None) -> AnswerTable:
-        """The answer to each row: its prediction, or its problem.
+    def answer_table(
+        self, served: ServedModel, rows: Rows, records: ModelRecorder | None = None, call: Call | None = None
+    ) -> AnswerTable:
+        """Answer each row by its prediction, or by its problem.
 
         Args:
             served: the model.
             rows: to answer.
-            keep: records the predictions; by default they are not.
+            records: records the predictions; by default they are not recorded.
+            call: the request, for the records.
 
         Raises:
             Problem: the predictions cannot be recorded.
@@ -197,21 +210,23 @@ class Core:
         predictions, failures, columns = predict_rows(served, rows)
         ids = self._stamps.new_ids(len(predictions.values))
         answers = AnswerTable.of(predictions, failures, ids, rows.entity_ids)
-        if keep is not None and predictions.values:
+        if records is not None and call is not None and predictions.values:
             sent = [rows.entity_ids[row] for row in range(len(rows)) if row not in failures]
             answered = AnswerTable(predictions.values, predictions.probabilities, {}, ids, sent)
-            answers = replace(answers, is_logged=kept(keep, columns, answered))
+            answers = replace(answers, is_logged=_record(records, call, columns, answered))
         self._observe(served, predictions.values)
         return answers
 
-    def _answer_piece(self, served: ServedModel, keep: Keep | None, count: int, rows: Rows) -> AnswerTable:
-        """The answers to all rows of a request, or to some of the `count` rows, which then may have the same problem.
+    def _answer_slice(self, responder: Responder, call: Call, count: int, rows: Rows) -> AnswerTable:
+        """Answer a slice of the `count` rows of a request.
+
+        If its predictions cannot be recorded, all its rows have that problem, or the request has if it is one slice.
 
         Raises:
-            Problem: none of all the predictions can be recorded.
+            Problem: no prediction of the request can be recorded.
         """
         try:
-            return self.answer_rows(served, rows, keep)
+            return self.answer_table(responder.served, rows, responder.records, call)
         except Problem as problem:
             if len(rows) == count:
                 raise
@@ -219,26 +234,27 @@ class Core:
             return AnswerTable.of(Predictions([], None), problems, [], rows.entity_ids)
 
     async def _answer_row(
-        self, serving: Serving, route: str, started: float, row: Row, is_gone: Callable[[], bool]
+        self, responder: Responder, route: str, started: float, row: Row, is_gone: Callable[[], bool]
     ) -> RowAnswer:
-        """The answer to one row, recorded.
+        """Answer one row together with others that wait, and record it.
 
         Raises:
             Problem: the model cannot answer it, or the answer cannot be recorded.
         """
         span = CURRENT.get() if self._is_traced else None
-        answer = await serving.batcher.submit(Asked(row, route, started, span), is_gone)
+        answer = await responder.batcher.submit(RowRequest(row, route, started, span), is_gone)
         if isinstance(answer, Exception):
-            raise _problem(serving.served, answer)
-        if answer.stored is not None and serving.records is not None:
+            raise failure_problem(responder.served, answer)
+        records = responder.records
+        if answer.stored is not None and records is not None:
             try:
                 await answer.stored
             except NotStored as failed:
-                if not serving.records.may_skip(1):
+                if not records.may_skip(1):
                     raise record_not_stored(failed.reason) from None
                 answer = answer._replace(is_logged=False)
-        if span is not None and serving.records is not None:
-            # The id is of the record, in which the rest is to be found.
+        if span is not None and records is not None:
+            # The id leads to the record, which has the rest.
             span.happened("recorded" if answer.is_logged else "unlogged", {"prediction.id": answer.prediction_id})
         return answer
 
@@ -250,31 +266,19 @@ class Core:
                 logger.exception("an observer of predictions failed")
 
 
-def predict_rows(served: ServedModel, rows: Rows) -> tuple[Predictions, dict[int, Problem], Columns]:
-    """Predict the rows that are valid.
+def _record(records: ModelRecorder, call: Call, columns: Columns, answers: AnswerTable) -> bool:
+    """Record answers, none of which is a problem.
 
     Returns:
-        The predictions of the rows without a problem, the problems by position, and the columns of what was predicted.
+        Whether they are recorded; if not, they may be given without.
+
+    Raises:
+        Problem: they cannot be recorded, and may not be given.
     """
-    failures = dict(rows.problems)
-    if len(rows) == len(rows.problems):
-        return Predictions([], None), failures, rows.columns
-    with model_call(served.manifest.version, len(rows) - len(rows.problems)):
-        predictions, failed = predict_columns(served.predictor, rows.columns)
-    if not failed:
-        return predictions, failures, rows.columns
-    valid = [row for row in range(len(rows)) if row not in rows.problems]
-    failures |= {valid[place]: _problem(served, error) for place, error in failed.items()}
-    return predictions, failures, without(rows.columns, failed)
-
-
-def _problem(served: ServedModel, error: Exception) -> Problem:
-    """The problem to answer with for what the user's code raised, which is logged."""
-    if isinstance(error, Problem):
-        return error
-    if any(feature.pii for feature in served.schema.spec.features):
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("the model failed: %s (its message may hold personal data)\n%s", type(error).__name__, frames)
-    else:
-        logger.error("the model failed: %s", error, exc_info=error)
-    return refused_by_model() if isinstance(error, ValueError) else model_failed()
+    ids, values = cast(Sequence[str], answers.prediction_ids), cast(Sequence[str | float], answers.values)
+    try:
+        is_logged = records.keep_rows(call, ids, answers.entity_ids, columns, values, answers.probabilities)
+    except NotStored as failed:
+        raise record_not_stored(failed.reason) from None
+    happened("recorded" if is_logged else "unlogged", {"rows": len(ids)})
+    return is_logged

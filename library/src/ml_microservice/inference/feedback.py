@@ -26,7 +26,7 @@ MANY_BYTES = 16 * 2**10
 """A body beyond this is read in a thread: it would hold up predictions."""
 
 
-class FeedbackDesk:
+class FeedbackReceiver:
     """Takes feedback for one process.
 
     Args:

@@ -17,7 +17,6 @@ from ml_microservice.inference.answer_table import AnswerTable
 from ml_microservice.inference.core import Core, nobody_hangs_up
 from ml_microservice.inference.plain_row import plain_row
 from ml_microservice.inference.problems import Problem
-from ml_microservice.inference.responder import provenance_of
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import Row, ServedModel
 from ml_microservice.inference.tensors import Tensor, datatype_of, malformed, tensor_column
@@ -132,7 +131,7 @@ async def infer(
         return rows
 
     try:
-        served, answers = await core.predict_rows(read_rows, is_gone, started, is_small=is_small)
+        served, answers = await core.answer_rows(read_rows, is_gone, started, is_small=is_small)
     except Problem as refused:
         raise _of_row(refused, 0, 1) from None
     _require_none(answers.problems, len(answers.values))
@@ -213,7 +212,7 @@ def _answer(request: Inference, served: ServedModel, answers: AnswerTable) -> In
         if name in values and (not wanted or name in wanted)
     ]
     parameters: dict[str, str | bool] = {
-        key: text for key, text in provenance_of(served).items() if key != "model_version"
+        key: text for key, text in served.provenance().items() if key != "model_version"
     }
     if served.schema.classes:
         parameters["classes"] = orjson.dumps(served.schema.classes).decode()

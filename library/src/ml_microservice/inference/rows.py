@@ -13,6 +13,7 @@ from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from ml_microservice.features.columns import Column, Columns, json_list
+from ml_microservice.features.fields import ENTITY_ID
 from ml_microservice.features.request import ID_MAX_LENGTH, STRICT, EntityId
 from ml_microservice.features.spec import INT64
 from ml_microservice.features.typed_columns import ColumnRule
@@ -60,7 +61,6 @@ class RowReader:
     def __init__(self, served: ServedModel, max_rows: int | None = None) -> None:
         self.served = served
         self._max_rows = max_rows
-        self._names = {f"f{index}": name for index, name in enumerate(served.schema.spec.names)}
         self.features = {feature.name: feature for feature in served.schema.spec.features}
         model: Any = served.request_model
         self._row = served.request_model.__pydantic_validator__
@@ -116,7 +116,7 @@ class RowReader:
             values = dict(self._row.validate_python(given).__dict__)
         except ValidationError:
             return self.served.row(to_json(given, inf_nan_mode="constants"))
-        return Row(values, values.pop("entity_id", None))
+        return Row(values, values.pop(ENTITY_ID, None))
 
     def columns(self, columns: Mapping[str, Column]) -> Rows:
         """Columns of one length, by name, as `features.typed_columns` takes them.
@@ -225,8 +225,8 @@ class RowReader:
             ValidationError: one is not.
         """
         values = [row.__dict__ for row in self._rows.validate_json(body)]
-        columns = {name: [row[field] for row in values] for field, name in self._names.items()}
-        return Rows(columns, [row.get("entity_id") for row in values], {})
+        columns = {name: [row[field] for row in values] for field, name in self.served.fields.items()}
+        return Rows(columns, [row.get(ENTITY_ID) for row in values], {})
 
     def items(self, body: bytes) -> list[Any]:
         """The items of a JSON list, whatever they are.

@@ -19,6 +19,7 @@ from ml_microservice.errors import ArtefactError, Fault
 from ml_microservice.extras import how_to_install
 from ml_microservice.features.columns import Columns
 from ml_microservice.features.feedback import build_feedback_model
+from ml_microservice.features.fields import ENTITY_ID, feature_fields
 from ml_microservice.features.request import build_request_model
 from ml_microservice.inference.engine.compiled import CompiledPredictor
 from ml_microservice.inference.predictor import Predictor, PythonPredictor
@@ -40,7 +41,7 @@ class Row:
     """One validated row of a request."""
 
     values: dict[str, Any]
-    """By field of the request model: `f0`, `f1`, ..."""
+    """By field of the request model; see `features.fields`."""
     entity_id: str | int | None
 
 
@@ -57,7 +58,7 @@ class ServedModel:
         self.id_name = id_name
         self.request_model: type[BaseModel] = build_request_model(schema.spec, id_name)
         self._validator = self.request_model.__pydantic_validator__
-        self._fields = {f"f{index}": name for index, name in enumerate(schema.spec.names)}
+        self.fields = feature_fields(schema.spec)
 
     @cached_property
     def feedback_model(self) -> type[BaseModel]:
@@ -74,7 +75,7 @@ class ServedModel:
             values = dict(self._validator.validate_json(body).__dict__)
         except ValidationError as error:
             raise invalid_request(error, self.schema.spec, self.id_name) from None
-        return Row(values, values.pop("entity_id", None))
+        return Row(values, values.pop(ENTITY_ID, None))
 
     def row_or_problem(self, body: bytes) -> Row | Problem:
         """As `row`, with the problem returned."""
@@ -85,9 +86,17 @@ class ServedModel:
             problem.__context__ = None
             return problem.with_traceback(None)
 
+    def provenance(self) -> dict[str, str]:
+        """The keys of an answer that name the model."""
+        return {
+            "model_version": self.manifest.version,
+            "model_id": self.manifest.id,
+            "model_created_at": self.manifest.created_at.isoformat(),
+        }
+
     def columns(self, rows: Sequence[Row]) -> Columns:
         """The rows' values by feature."""
-        return {name: [row.values[field] for row in rows] for field, name in self._fields.items()}
+        return {name: [row.values[field] for row in rows] for field, name in self.fields.items()}
 
 
 @dataclass(frozen=True)

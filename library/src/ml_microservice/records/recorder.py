@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ml_microservice.features.columns import Column, Columns, as_list
+from ml_microservice.features.fields import feature_fields
 from ml_microservice.features.spec import Feature, FeatureSpec, as_utc
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.record import call_start, prediction_line, row_line
@@ -91,7 +92,7 @@ class ModelRecorder:
         is_kept = {feature.name: not feature.pii or settings.pii == "hash" for feature in spec.features}
         self._features = [feature for feature in spec.features if is_kept[feature.name]]
         names = [feature.name for feature in self._features]
-        fields = [f"f{index}" for index, name in enumerate(spec.names) if is_kept[name]]
+        fields = [field for field, name in feature_fields(spec).items() if is_kept[name]]
         self._inputs_of = _getter(fields)
         self._hashed = [place for place, feature in enumerate(self._features) if feature.pii]
         self._row_starts = _Starts(lambda route: call_start(version, model_id, route, names))

@@ -10,7 +10,6 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ml_microservice.inference.core import predict_rows
 from ml_microservice.inference.files.formats import added_fields
 from ml_microservice.inference.files.part_reader import Piece, pieces
 from ml_microservice.inference.files.part_writer import csv_line, part_writer
@@ -18,6 +17,7 @@ from ml_microservice.inference.files.parts import Part
 from ml_microservice.inference.files.places import place
 from ml_microservice.inference.files.plan import Done, ModelPlace, Work, bad_name, record_name, result_name
 from ml_microservice.inference.problems import Problem
+from ml_microservice.inference.row_predictions import predict_rows
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import ServedModel, load_served_model
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ml_microservice.features.columns import Columns
 from ml_microservice.inference.answer_table import NONE, AnswerTable
 from ml_microservice.inference.bulk_response import SLICE_ROWS
-from ml_microservice.inference.core import predict_rows
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.problems import Problem
-from ml_microservice.inference.responder import provenance_of
+from ml_microservice.inference.row_predictions import predict_rows
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.inference.stamps import Stamps
@@ -131,7 +130,7 @@ class ChunkRunner:
         return replace(answers, is_logged=is_logged)
 
     def _finished(self, chunk: ClaimedChunk, answers: AnswerTable, time: str) -> FinishedChunk:
-        provenance = {**provenance_of(self._served), "timestamp": time}
+        provenance = {**self._served.provenance(), "timestamp": time}
         result: bytes | None = pack(answers, provenance, self._served.schema.classes)
         assert result is not None
         if len(result) > self._inline_bytes:
