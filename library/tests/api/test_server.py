@@ -182,6 +182,18 @@ def slowest(url: str) -> float:
     return sorted(times)[98]
 
 
+def slowest_at_work(url: str, limit: float) -> float:
+    """The same while the model computes. Above the limit it is measured again, at most twice.
+
+    A probe that waits for the model does so each time; one that waits for a busy machine does not.
+    """
+    found = slowest(url)
+    for _ in range(2):
+        if found >= limit:
+            found = min(found, slowest(url))
+    return found
+
+
 def milliseconds(seconds: Iterable[float]) -> list[float]:
     """For people."""
     return [round(second * 1000, 1) for second in seconds]
@@ -328,12 +340,12 @@ def test_probes_do_not_wait_for_a_slow_model(
         idle = [slowest(url) for url in probes]
         asked = [callers.submit(ask_until_refused, address) for _ in range(16)]
         time.sleep(1)
-        # A probe that waits for the model does so each time; one that waits for a busy machine does not.
-        busy = [min(slowest(url) for _ in range(3)) for url in probes]
+        limits = [unloaded + CALL_SECONDS / 2 for unloaded in idle]
+        busy = [slowest_at_work(url, limit) for url, limit in zip(probes, limits, strict=True)]
         process.send_signal(signal.SIGTERM)
         assert all(one.result(timeout=30)[0] > 0 for one in asked)
     print(f"99th percentile in ms, {kind}: idle {milliseconds(idle)}, busy {milliseconds(busy)}")  # shown by -s
-    assert all(loaded < unloaded + CALL_SECONDS / 2 for loaded, unloaded in zip(busy, idle, strict=True)), (idle, busy)
+    assert all(loaded < limit for loaded, limit in zip(busy, limits, strict=True)), (idle, busy)
 
 
 def failing(project: Path, *options: str, **variables: str) -> str:

@@ -415,7 +415,7 @@ def test_storage_of_another_job_is_left_alone(jobs: JobsClient, project: Path) -
         (b"[1, 2", {}),
         (b"[]", {}),
         (b"", {}),
-        (encode([HOUSE] * 3000, JSON), {"content-type": JSON}),
+        (encode([HOUSE] * 30, JSON) + b" " * 2**16, {"content-type": JSON}),  # too large for it
         (encode([HOUSE] * 3, CSV), {"content-type": CSV}),
         (json.dumps(HOUSE).encode(), {"content-type": "application/json; charset=utf-8"}),
         (json.dumps(HOUSE).encode(), {"content-type": "application/xml"}),
