@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,7 +89,9 @@ def baked(template: Path, shared: Path) -> Callable[[str], Path]:
     """A project of a starter, baked once: for tests that change nothing in it."""
 
     def project(starter: str) -> Path:
-        fill = partial(bake, template=template, starter=starter, **ANSWERS)
+        def fill(folder: Path) -> None:
+            bake(folder, template=template, starter=starter, **ANSWERS)
+
         return once(shared / f"baked-{starter}", fill) / ANSWERS["project_slug"]
 
     return project
@@ -119,6 +121,23 @@ def trained(
         source = installed(starter)
         model = once(shared / f"trained-{starter}", lambda folder: trained_in(source, folder))
         return copied(model, tmp_path_factory.mktemp(f"trained-{starter}") / source.name)
+
+    return project
+
+
+@pytest.fixture(scope="session")
+def equipped(trained: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A trained project whose command runs in the environment of these tests, which has all extras."""
+
+    @cache
+    def project(starter: str) -> Path:
+        source = trained(starter)
+        folder = tmp_path_factory.mktemp(f"equipped-{starter}") / source.name
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".venv", "var"))
+        command = folder / ".venv/bin/ml-service"
+        command.parent.mkdir(parents=True)
+        command.symlink_to(Path(sys.executable).with_name(command.name))
+        return folder
 
     return project
 

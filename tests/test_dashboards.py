@@ -96,9 +96,9 @@ def test_a_dashboard_is_one_that_grafana_can_take(name: str) -> None:
     reason="prometheus is not installed: apt-get install prometheus",
 )
 def test_a_prometheus_that_scraped_a_service_has_data_for_every_panel_and_rule(
-    trained: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    equipped: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, port, grpc_port, worker_port = trained("penguins"), free_port(), free_port(), free_port()
+    project, port, grpc_port, worker_port = equipped("penguins"), free_port(), free_port(), free_port()
     settings = {
         "API__WORKERS": "2",
         "API__GRPC_PORT": str(grpc_port),

@@ -48,9 +48,9 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], s
 
 
 @pytest.fixture
-def addresses(trained: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+def addresses(equipped: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     """The penguins, trained and served, over HTTP and over gRPC."""
-    project, port, grpc_port = trained("penguins"), free_port(), free_port()
+    project, port, grpc_port = equipped("penguins"), free_port(), free_port()
     monkeypatch.setenv("SERVICE__API__GRPC_PORT", str(grpc_port))
     with serving(project, port) as process:
         wait_until_ready(f"http://{HOST}:{port}", process)

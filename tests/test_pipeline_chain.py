@@ -98,8 +98,8 @@ def agent(folder: Path) -> dict[str, str]:
     for program in debian():
         (folder / program.name).symlink_to(program)
     needed = {"git": "git", "make": "make", "python3": os.path.realpath(sys.executable), "helm": str(HELM)}
-    for name, program in needed.items():
-        found = shutil.which(program)
+    for name, command in needed.items():
+        found = shutil.which(command)
         assert found is not None, name
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(found)
