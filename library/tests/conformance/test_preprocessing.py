@@ -109,9 +109,12 @@ def test_a_transform_that_adds_rows_by_joining_on_the_index(project: "Project") 
     [
         (
             [(NUMBERS, "((X[NUMBERS] - X[NUMBERS].mean()) / self.scale)")],
-            rf"of 9 rows than of the same among 18 rows \(.*{LEARN}",
+            rf"gives 9 rows another result alone than among 18 rows \(.*{LEARN}",
         ),
-        ([("        numbers = ", "        self.fit(X)\n        numbers = ")], r"of 9 rows than of the same"),
+        (
+            [("        numbers = ", "        self.fit(X)\n        numbers = ")],
+            r"gives 9 rows another result alone than among",
+        ),
         (
             [("numbers = ", "self.means = 0.9 * self.means + 0.1 * X[NUMBERS].mean()\n        numbers = ")],
             r"each time it is given",
@@ -120,8 +123,11 @@ def test_a_transform_that_adds_rows_by_joining_on_the_index(project: "Project") 
             [(".to_numpy(dtype=float)\n        colours", ".to_numpy(dtype=float) + np.random.rand()\n        colours")],
             r"each time it is",
         ),
-        ([(FILLED, "X[NUMBERS].rank().fillna(0).to_numpy()")], rf"of 9 rows than of the same among.*{LEARN}"),
-        ([(FILLED, "X[NUMBERS].ffill().fillna(0).to_numpy()")], r"of a single row than of the same among"),
+        (
+            [(FILLED, "X[NUMBERS].rank().fillna(0).to_numpy()")],
+            rf"gives 9 rows another result alone than among.*{LEARN}",
+        ),
+        ([(FILLED, "X[NUMBERS].ffill().fillna(0).to_numpy()")], r"gives a single row another result alone than among"),
         (
             [("return np.column_stack([numbers, colours, words])", "return pd.get_dummies(X['note'])")],
             r"1 columns for a single row, but 3 for 18",
@@ -183,7 +189,7 @@ def test_a_transform_that_knows_a_training_row_by_its_index(project: "Project") 
     project.transform("return np.where(X.index.isin(list(self.known))[:, None], numbers, 0)")
     check, said = project.first_failure()
     assert check == "stateless"
-    assert "requests count from 0 (make frames inside of it with index=X.index" in said
+    assert "requests are numbered from 0 (make frames inside of it with index=X.index" in said
 
 
 def test_a_training_row_that_no_request_can_carry(project: "Project") -> None:

@@ -1,4 +1,4 @@
-"""Whether what the model answers can be served: numbers, or classes under their right names."""
+"""Checks of the model's predictions: they can be served, and the classes have the right names."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,17 @@ from ml_microservice.training.fitted_model import finish
 from ml_microservice.training.hooks import TRAIN_FILE
 
 JUDGED_ROWS = 5_000
-"""Training rows at most that the naming of the classes is judged by."""
+"""The most training rows by which the names of the classes are judged."""
 ROUNDING = 1e-3
-"""Probabilities in single precision add up to 1 more exactly than this."""
+"""The largest distance from 1 of a sum of probabilities; single precision stays below it."""
 CERTAIN = 5.0
-"""How many standard errors of a correlation of unrelated values count as certain."""
+"""The difference of two correlations that counts as certain, in standard errors of unrelated values."""
 FEW = 5
-"""A class of fewer rows says nothing about its column."""
+"""The fewest rows of a class by which its column is judged."""
 
 
 def check_answers(context: Context) -> Iterator[Fault]:
-    """Ask for the classes, and predict the held-out rows as the evaluation does."""
+    """Run get_classes, and predict the held-out rows as the evaluation does."""
     split = context.split
     context.fitted = finish(context.hooks, context.prepared, context.model, split, context.spec, context.layout)
     predictions = context.predict(split.test)
@@ -37,10 +37,10 @@ def check_answers(context: Context) -> Iterator[Fault]:
 
 
 def check_naming(context: Context) -> Iterator[Fault]:
-    """Compare the names of the columns with those of the rows on which they are high.
+    """Compare the name of each column of probabilities with the classes of the rows on which it is high.
 
-    Only where predict or the training frame names the classes in the words of get_classes; numbers that have been given
-    other names say nothing.
+    This needs predict or the training frame to name the classes as get_classes does. Nothing can be judged if both use
+    numbers where get_classes has names.
     """
     fitted, classes = context.fitted, context.fitted.classes
     if not classes:
@@ -69,15 +69,15 @@ def check_naming(context: Context) -> Iterator[Fault]:
 
 
 def misnamed(named: NDArray[np.intp], columns: NDArray[np.float64]) -> dict[int, int]:
-    """The columns that clearly stand for another class than the one of their position, and that class.
+    """The columns that clearly belong to another class than the one at their position, with that class.
 
     Args:
         named: for each row, the position of its class.
         columns: for each row, its probabilities.
 
-    A column should be higher on rows of its own class than on others. That holds for weak models too, and for those
-    whose predict is no plain argmax, such as one with a threshold for a rare class or calibrated afterwards; so how
-    often predict agrees with the highest probability is not asked.
+    A column should be higher on rows of its own class than on others. This holds for weak models too, and for models
+    whose predict is not the argmax, such as a model with a threshold for a rare class. So the check does not compare
+    predict with the highest probability.
     """
     count, width = columns.shape
     own = np.eye(width)[named]
@@ -90,7 +90,7 @@ def misnamed(named: NDArray[np.intp], columns: NDArray[np.float64]) -> dict[int,
 
 
 def _standardised(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns of mean 0 and length 1; a constant one becomes 0."""
+    """Scale columns to mean 0 and length 1; a constant column becomes 0."""
     centred = matrix - matrix.mean(axis=0)
     length = np.sqrt((centred**2).sum(axis=0))
     return np.asarray(centred / np.where(length > 1e-12, length, 1.0))

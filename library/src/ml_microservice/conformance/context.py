@@ -1,4 +1,4 @@
-"""What is known of the project so far: the checks fill it, one after the other."""
+"""The context of the checks: what earlier checks found out about the project."""
 
 import warnings
 from collections.abc import Iterator
@@ -23,19 +23,19 @@ from ml_microservice.training.split import Split
 from ml_microservice.yaml_file import YamlFile
 
 PROBE_ROWS = 40
-"""Rows that the hooks are probed with: enough to tell a mean from a row, few enough for a slow model."""
+"""The rows that probe the hooks: enough to tell a mean from a row, and few enough for a slow model."""
 ALONE_ROWS = 10
-"""Rows that are also given one by one, which costs a call each."""
+"""The rows that are also given one at a time; each costs a call."""
 
 
 @dataclass
 class Context:
-    """The project under examination; each attribute is there once the check that makes it has passed."""
+    """The project that is checked; an attribute is set once the check that makes it has passed."""
 
     root: Path
     n_rows: int | None = None
     task: Task | None = None
-    """None where `features.yaml` leaves it to the training frame, or cannot be read."""
+    """None if `features.yaml` leaves it to the training frame, or cannot be read."""
     settings: Settings = field(init=False)
     features: YamlFile = field(init=False)
     draft: FeatureDraft = field(init=False)
@@ -48,25 +48,25 @@ class Context:
     model: Any = field(init=False)
     fitted: Fitted = field(init=False)
     stored: dict[str, bytes] = field(default_factory=dict)
-    """The pickled Preprocessor and model, by the hook that made them."""
+    """The pickled Preprocessor and model, by the name of the hook."""
 
     @property
     def seed(self) -> int:
-        """The seed of everything that is random."""
+        """The seed of all random choices."""
         return self.settings.training.seed
 
     @cached_property
     def probe(self) -> pd.DataFrame:
-        """Some held-out rows, which neither Preprocessor nor model has seen."""
+        """Sample of the held-out rows, which neither Preprocessor nor model was fitted on."""
         return self.split.test.sample(min(PROBE_ROWS, len(self.split.test)), random_state=self.seed)
 
     @cached_property
     def requests(self) -> RequestPath:
-        """The way of a request to the Preprocessor."""
+        """The path of a request to the Preprocessor."""
         return RequestPath(self.spec, self.layout, self.settings.id_name)
 
     def transform(self, frame: pd.DataFrame, preprocessor: Any = None) -> Output:
-        """What the fitted Preprocessor, or a copy of it, makes of a copy of some rows.
+        """Transform a copy of some rows by the fitted Preprocessor, or by another one.
 
         Raises:
             HookError: it raised, or returned another number of rows.
@@ -77,10 +77,10 @@ class Context:
         return output_of(transformed)
 
     def predict(self, frame: pd.DataFrame) -> Predictions:
-        """What Preprocessor and model answer to a copy of some rows.
+        """Predict a copy of some rows by Preprocessor and model.
 
         Raises:
-            HookError: one of them raised, or returned no answers.
+            HookError: one of them raised, or returned something that is no prediction.
         """
         with quietly(), calling("predict"):
             return self.fitted.predictor.predict_frame(frame.copy())
@@ -88,7 +88,7 @@ class Context:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without warnings: the probes provoke them, and what matters of it is said as a fault."""
+    """Suppress warnings: the probes provoke them, and the checks report what matters as faults."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""What a request may carry although no training row did: gaps, defaults, limits, values and words never seen."""
+"""Edge cases: valid requests with values that no training row has, such as gaps, limits and unseen words."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -26,22 +26,22 @@ from ml_microservice.features.spec import (
 from ml_microservice.training.golden import as_request
 
 MAX_EDGES = 200
-"""Requests to try at most that are unlike in one feature: each costs a call."""
+"""The most requests that differ in one feature; each costs a call."""
 MAX_VALUES = 5
-"""Values of one category to try at most."""
+"""The most unseen values of one category to try."""
 MAX_TEXT = 10_000
 NEVER_SEEN = ("zyxwvut qponmlk", "ñandú 日本語 🐧")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A way in which a request can be unlike the training rows."""
+    """A kind of edge case."""
 
     words: str
-    """What a hook was given; braces stand for the features."""
+    """What a hook was given; `{}` is replaced by the features."""
     advice: str
     combined: bool = False
-    """Whether several features are unlike at once: told only if none of them fails by itself."""
+    """Whether several features are changed at once; reported only if no single feature fails."""
 
 
 FILL = f"let Preprocessor fill the gap, for example by SimpleImputer, or remove 'optional: true' in {FEATURES_FILE}"
@@ -72,26 +72,26 @@ EXAMPLE = Kind(
 
 @dataclass(frozen=True)
 class Edge:
-    """One such request."""
+    """One edge case."""
 
     kind: Kind
     subject: str
-    """The feature, and its value where that matters."""
+    """The feature, with its value if the value matters."""
     request: Mapping[str, Any]
 
 
 def check_edges(context: Context) -> Iterator[Fault]:
-    """Transform each of these requests by itself."""
+    """Transform each edge case by itself."""
     yield from _failures(context, context.transform, "Preprocessor.transform")
 
 
 def check_edge_answers(context: Context) -> Iterator[Fault]:
-    """Answer each of these requests by itself."""
+    """Predict each edge case by itself."""
     yield from _failures(context, context.predict, "predict")
 
 
 def edges(context: Context) -> list[Edge]:
-    """Requests that are valid and yet unlike the training rows, each in one respect where possible."""
+    """The edge cases of a project; most of them change one feature of an ordinary request."""
     spec, train = context.spec, context.split.train
     fullest = int(train.isna().sum(axis=1).to_numpy().argmin())
     base = as_request(train.iloc[[fullest]].to_dict(orient="records")[0], spec)
@@ -121,7 +121,7 @@ def _of_feature(feature: Feature, base: Mapping[str, Any], seen: "pd.Series[Any]
 
 
 def _values(feature: Feature, seen: "pd.Series[Any]") -> Iterator[tuple[Kind, Any]]:
-    """Values at the limits of what a feature may be."""
+    """Values at the limits of a feature, and values that no training row has."""
     match feature:
         case CategoryFeature() | BoolFeature():
             allowed = feature.values if isinstance(feature, CategoryFeature) else (False, True)
@@ -142,12 +142,12 @@ def _values(feature: Feature, seen: "pd.Series[Any]") -> Iterator[tuple[Kind, An
 
 
 def _failures(context: Context, answer: Callable[[pd.DataFrame], object], hook: str) -> Iterator[Fault]:
-    """One fault for each way to fail, naming all features that it befalls."""
+    """One fault for each kind of failure, with all features that it affects."""
     failed: dict[tuple[object, ...], list[tuple[Edge, HookError]]] = {}
     words_fail: set[str] = set()
     for edge in edges(context):
         if edge.kind in (EMPTY, LONGEST) and edge.subject in words_fail:
-            continue  # for the same reason, no doubt
+            continue  # probably for the same reason
         try:
             answer(context.requests.frame([edge.request]))
         except HookError as error:

@@ -1,4 +1,4 @@
-"""Whether two outputs of a hook are the same, row by row, whatever form they have."""
+"""Equality of two outputs of a hook, row by row, whatever their types."""
 
 import math
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from ml_microservice.features.layout import is_missing
 from ml_microservice.inference.predictor import Predictions
 
 TOLERANCE = 1e-4
-"""Relative. Single precision differs by less between one row and many rows, a statistic of the rows by more."""
+"""The largest relative difference that is rounding: single precision stays below it, a statistic of rows does not."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What transform made of some rows."""
+    """The output of transform for some rows."""
 
     rows: NDArray[Any]
     """Shape (rows, columns)."""
     columns: tuple[str, ...] | None
-    """Names, where transform returns a frame."""
+    """The names of the columns if transform returns a frame."""
 
 
 def output_of(transformed: Any) -> Output:
-    """Whatever transform returned, dense or sparse, frame, matrix or list, as a matrix."""
+    """Convert what transform returned, such as a frame, a sparse matrix or a list, to a dense matrix."""
     columns = tuple(map(str, transformed.columns)) if isinstance(transformed, pd.DataFrame) else None
     if hasattr(transformed, "toarray"):
         transformed = transformed.toarray()
@@ -42,7 +42,7 @@ def output_of(transformed: Any) -> Output:
 
 
 def alike(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows of two matrices of the same shape are the same, up to rounding."""
+    """Which rows of two matrices of the same shape are equal up to rounding."""
     if left.dtype.kind in "biuf" and right.dtype.kind in "biuf":
         left, right = left.astype(np.float64), right.astype(np.float64)
         return np.asarray(_close(left, right).all(axis=1))
@@ -51,13 +51,13 @@ def alike(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def differing(left: Predictions, right: Predictions) -> list[int]:
-    """Positions of the rows that two predictions answer otherwise."""
+    """Positions of the rows whose predictions differ."""
     if left.values and not isinstance(left.values[0], str):
         same = alike(np.asarray(left.values)[:, None], np.asarray(right.values)[:, None])
     else:
         same = np.asarray([one == other for one, other in zip(left.values, right.values, strict=True)], dtype=bool)
     if left.probabilities is not None and right.probabilities is not None:
-        # Between classes that are as probable as each other, rounding decides.
+        # Rounding decides between classes of equal probability.
         highest = np.sort(left.probabilities, axis=1)[:, -2:]
         same |= highest[:, -1] - highest[:, 0] <= TOLERANCE
         same &= (np.abs(left.probabilities - right.probabilities) <= TOLERANCE).all(axis=1)
@@ -66,7 +66,7 @@ def differing(left: Predictions, right: Predictions) -> list[int]:
 
 def _close(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
     same = np.isclose(left, right, rtol=TOLERANCE, atol=0, equal_nan=True)
-    # Where a column's values nearly cancel out, rounding is relative to their size, not to what is left of them.
+    # A result near 0 may be a difference of large numbers, whose rounding is relative to the column's largest value.
     size = np.where(np.isfinite(left), np.abs(left), 0.0).max(axis=0, initial=0.0)
     with np.errstate(invalid="ignore"):
         return np.asarray(same | (np.abs(left - right) <= TOLERANCE * 1e-2 * size))

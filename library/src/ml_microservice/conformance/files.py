@@ -1,4 +1,4 @@
-"""Whether the two YAML files can be read, and the hooks imported and called."""
+"""Checks of the two YAML files, and of the hooks' names and parameters."""
 
 import inspect
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def _wanted_extras(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def check_features(context: Context) -> Iterator[Fault]:
-    """Read `features.yaml`; what it leaves to the training frame is left open."""
+    """Read `features.yaml`, which may leave types and the task to the training frame."""
     settings = context.settings
     context.features = read_yaml(settings.features_file, FEATURES_FILE)
     context.draft = read_features(context.features, settings.id_name)
@@ -57,13 +57,13 @@ def check_features(context: Context) -> Iterator[Fault]:
 
 
 def check_gate(context: Context) -> Iterator[Fault]:
-    """Look up the metrics that `gate` names: after a long training would be late to learn of a misspelt one."""
+    """Look up the metrics that `gate` names, so that a misspelt name is reported before a long training run."""
     known = METRICS_OF[context.task] if context.task else tuple(METRICS)
     yield from unknown_metrics(context.settings, known)
 
 
 def check_hooks(context: Context) -> Iterator[Fault]:
-    """Import the hooks, and see that each can be called as training and serving will call it."""
+    """Import the hooks, and see that each takes the arguments that training and serving will pass."""
     hooks = context.hooks = load_hooks(context.root, context.task)
     yield from _refusals("DataLoader", hooks.data_loader, (), "__init__(self)", LOADER_FILE)
     yield from _method_refusals("DataLoader", hooks.data_loader, "load_data", ("n_rows",), "n_rows=None", LOADER_FILE)
@@ -78,13 +78,13 @@ def check_hooks(context: Context) -> Iterator[Fault]:
 def _method_refusals(
     owner: str, hook: Any, name: str, given: tuple[str, ...], wanted: str, file: str
 ) -> Iterator[Fault]:
-    if not inspect.isclass(hook):  # a function that makes one: what it makes is seen when it is called
+    if not inspect.isclass(hook):  # a function: what it returns is checked when it is called
         return
     method = getattr(hook, name, None)
     if not callable(method):
         yield Fault(f"{owner} has no method {name}", file, advice=f"write: def {name}(self, {wanted})")
         return
-    # Looked up on its class, an ordinary method has `self` in front.
+    # Looked up on the class, an ordinary method takes `self` first.
     needs_self = inspect.isfunction(method) and not isinstance(inspect.getattr_static(hook, name), staticmethod)
     given = ("self", *given) if needs_self else given
     yield from _refusals(f"{owner}.{name}", method, given, f"{name}(self, {wanted})", file)
@@ -93,7 +93,7 @@ def _method_refusals(
 def _refusals(name: str, hook: Any, given: tuple[str, ...], wanted: str, file: str) -> Iterator[Fault]:
     try:
         signature = inspect.signature(hook)
-    except (TypeError, ValueError):  # written in C: calling it will tell
+    except (TypeError, ValueError):  # written in C: it is checked when it is called
         return
     try:
         signature.bind(*given)

@@ -1,4 +1,4 @@
-"""What DataLoader returns, against `features.yaml`."""
+"""Checks of the training frame."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ FEW_ROWS = 10
 
 
 def check_load(context: Context) -> Iterator[Fault]:
-    """Load the frame, and once more a few rows of it."""
+    """Load the frame, and then only a few rows of it."""
     frame = load_frame(context.hooks, context.n_rows)
     yield from shape_faults(frame)
     context.frame = frame
@@ -33,20 +33,20 @@ def check_load(context: Context) -> Iterator[Fault]:
 
 
 def check_frame_rules(context: Context) -> Iterator[Fault]:
-    """Complete `features.yaml` from the frame, and hold the frame against it."""
+    """Complete `features.yaml` from the frame, and check the frame by its rules."""
     frame, id_name = context.frame, context.settings.id_name
     spec = infer_features(context.draft, frame, id_name)
     check_frame(frame, spec, id_name)
     context.spec = spec
     context.layout = FrameLayout.of(frame, spec)
     if context.task is None:
-        # Only now is it known whether there has to be a get_classes.
+        # The task is known now, and with it whether get_classes is needed.
         context.hooks = load_hooks(context.root, spec.task)
     yield from ()
 
 
 def check_target(context: Context) -> Iterator[Fault]:
-    """Look for the target among the features, under another name."""
+    """Look for a feature that repeats the target under another name."""
     frame, target = context.frame, context.spec.target
     for feature in context.spec.features:
         if not isinstance(feature, VectorFeature) and all(map(_equal, frame[feature.name], frame[target])):
@@ -62,5 +62,5 @@ def check_split(context: Context) -> Iterator[Fault]:
 
 
 def _equal(value: Any, target: Any) -> bool:
-    """Whether a feature's value is the target's, be it a number in one and its text in the other."""
+    """Whether a feature's value equals the target's, also if one is a number and the other its text."""
     return not is_missing(value) and bool(value == target or str(value) == str(target))

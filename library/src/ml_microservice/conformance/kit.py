@@ -1,4 +1,4 @@
-"""All checks, in the order in which they run: each is a function from what is known so far to the faults it finds."""
+"""The conformance kit: all checks of a project, in the order in which they run."""
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -19,20 +19,20 @@ from ml_microservice.errors import Fault, ServiceError
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that has to hold before a project can be trained and served."""
+    """One condition for training and serving a project."""
 
     name: str
     title: str
-    """What holds where the check passes."""
+    """What holds if the check passes."""
     run: Callable[[Context], Iterable[Fault]]
-    """Finds the faults, and fills the context for the checks that need this one; may raise a ServiceError."""
+    """Yields the faults, and sets attributes of the context for later checks; may raise a ServiceError."""
     needs: tuple[str, ...] = ()
-    """Checks without which this one could say nothing."""
+    """The checks that have to pass before this one can run."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a check."""
+    """The result of a check."""
 
     check: Check
     outcome: Literal["passed", "failed", "skipped"]
@@ -43,33 +43,43 @@ CHECKS = (
     Check("config", "config.yaml can be used", check_config),
     Check("extras", "What config.yaml asks for is installed", check_extras, ("config",)),
     Check("features", "features.yaml can be used", check_features, ("config",)),
-    Check("gate", "config.yaml's gate names metrics that there are", check_gate, ("features",)),
-    Check("hooks", "The hooks are there and take what they are given", check_hooks, ("config",)),
+    Check("gate", "The gate in config.yaml names known metrics", check_gate, ("features",)),
+    Check("hooks", "The hooks exist and take their arguments", check_hooks, ("config",)),
     Check("load", "DataLoader returns a frame, of no more rows than asked for", check_load, ("hooks",)),
     Check("frame", "The frame keeps the rules of features.yaml", check_frame_rules, ("features", "load")),
     Check("target", "No feature repeats the target", check_target, ("frame",)),
     Check("split", "There are rows enough to train on and to hold out", check_split, ("frame",)),
     Check("fit", "Preprocessor fits and transforms the training rows", check_fit, ("split",)),
     Check("rows", "transform keeps the rows, their order and its input", check_rows, ("fit",)),
-    Check("stateless", "transform gives a row the same result at any time, in any company", check_stateless, ("rows",)),
-    Check("requests", "A request is transformed as the same row was in training", check_requests, ("stateless",)),
-    Check("edges", "transform takes whatever a request may carry", check_edges, ("rows",)),
+    Check(
+        "stateless",
+        "transform gives a row the same result, whatever came before and beside it",
+        check_stateless,
+        ("rows",),
+    ),
+    Check("requests", "A request is transformed like the same row in training", check_requests, ("stateless",)),
+    Check("edges", "transform accepts every valid request", check_edges, ("rows",)),
     Check("train", "train_model returns a model that predicts", check_train, ("fit",)),
-    Check("answers", "The model's answers can be served", check_answers, ("train",)),
+    Check("answers", "The predictions of the model can be served", check_answers, ("train",)),
     Check("naming", "get_classes names the classes in the model's order", check_naming, ("answers",)),
-    Check("alone", "The model answers a row alike at any time, in any company", check_alone, ("answers", "requests")),
-    Check("edge_answers", "The model answers whatever a request may carry", check_edge_answers, ("answers", "edges")),
+    Check(
+        "alone",
+        "The model gives a row the same prediction, whatever came before and beside it",
+        check_alone,
+        ("answers", "requests"),
+    ),
+    Check("edge_answers", "The model predicts every valid request", check_edge_answers, ("answers", "edges")),
     Check("storing", "Preprocessor and model can be stored", check_storing, ("train",)),
-    Check("reading", "Read back, they answer as before", check_reading, ("storing", "alone")),
+    Check("reading", "Read back, they give the same predictions", check_reading, ("storing", "alone")),
 )
 
 
 def run_checks(root: Path, *, n_rows: int | None = None) -> Iterator[Result]:
-    """Check the project in `root`, one result at a time; a check whose prerequisites did not pass is skipped.
+    """Run the checks on the project in `root`; a check is skipped if one of its prerequisites did not pass.
 
     Args:
-        root: the project's folder.
-        n_rows: load at most so many rows; None is all.
+        root: the folder of the project.
+        n_rows: the most rows to load; None loads all.
     """
     context = Context(root.resolve(), n_rows)
     passed: set[str] = set()
@@ -87,11 +97,11 @@ def _faults(check: Check, context: Context) -> list[Fault]:
     faults: list[Fault] = []
     try:
         for fault in check.run(context):
-            faults.append(fault)  # one by one, so that those found before an error are kept
+            faults.append(fault)  # kept if the check raises afterwards
     except ServiceError as error:
         faults += error.faults
     except Exception as error:
-        # Something that no check foresaw must not hide what the others find.
-        message = f"the check {check.name!r} broke off: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+        # An unforeseen error must not hide the results of the other checks.
+        message = f"the check {check.name!r} stopped: {type(error).__name__}: {error}\n{traceback.format_exc()}"
         faults.append(Fault(message, advice="if none of these lines is yours, please report it"))
     return faults

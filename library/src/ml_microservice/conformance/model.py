@@ -1,4 +1,4 @@
-"""Whether the model answers a row alike at any time, in any company, and after it was stored."""
+"""Checks of the model: it trains, it predicts a row alike in every context, and it can be stored."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ ON_SELF = "keep all that is learned on the object itself: a module's variables a
 
 
 def check_train(context: Context) -> Iterator[Fault]:
-    """Train a model on what the Preprocessor made of the training rows."""
+    """Train a model on the transformed training rows."""
     seed_everything(context.seed)
     context.model = fit_model(context.hooks, context.prepared.transformed, context.split.train_target)
     yield from ()
 
 
 def check_alone(context: Context) -> Iterator[Fault]:
-    """Answer the same rows again, one by one, and as requests."""
+    """Predict the same rows again, one at a time, and as requests."""
     rows = context.probe.iloc[:ALONE_ROWS]
     expected = context.predict(rows)
     random = _difference(expected, context.predict(rows), "{} and, the second time it is asked, {}")
@@ -65,9 +65,9 @@ def check_storing(context: Context) -> Iterator[Fault]:
 
 
 def check_reading(context: Context) -> Iterator[Fault]:
-    """Read both back and predict with them.
+    """Read Preprocessor and model back and predict with them.
 
-    As a new process would, except that the libraries are not imported anew, which would take seconds.
+    The package `model` is imported again, as in a new process. Libraries are not, because that would take seconds.
     """
     fitted = context.fitted
     made: list[Any] = []
@@ -94,7 +94,7 @@ def check_reading(context: Context) -> Iterator[Fault]:
 
 
 def _difference(left: Predictions, right: Predictions, words: str) -> str | None:
-    """The first two answers that differ, put into words."""
+    """Describe the first row whose predictions differ; None if all are equal."""
     rows = differing(left, right)
     return words.format(_shown(left, rows[0]), _shown(right, rows[0])) if rows else None
 

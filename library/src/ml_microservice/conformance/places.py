@@ -1,4 +1,4 @@
-"""The line to open for a fault that names its file only: of the feature, or of the hook, that its words begin with."""
+"""The line of a fault that names only its file: the line of the feature or the hook in its message."""
 
 import inspect
 import re
@@ -15,10 +15,10 @@ HOOK = re.compile(r"Preprocessor(?:\.\w+)?|load_data|DataLoader|get_classes|trai
 
 
 def located(fault: Fault, context: Context) -> Fault:
-    """The fault with the line that it is about, where that can be told."""
+    """Add the line to a fault, if it can be found."""
     if fault.line is not None:
         return fault
-    known = vars(context)  # what no check has made yet is absent
+    known = vars(context)  # only the attributes that checks have set
     if fault.file == FEATURES_FILE and "features" in known:
         return replace(fault, line=_line_in_features(fault.message, context))
     if fault.file in (LOADER_FILE, TRAIN_FILE) and "hooks" in known:
@@ -53,7 +53,7 @@ def _place_of_hook(fault: Fault, hooks: Hooks) -> tuple[str | None, int | None]:
 
 
 def _place(hook: Any, method: str) -> tuple[str, int] | None:
-    """Where a hook is written: its method, or the whole of it where the method is inherited from a library."""
+    """File and line of a hook's method, or of the hook if a library defines the method."""
     for written in (inspect.unwrap(getattr(hook, method, hook)), hook):
         try:
             file = own_file(inspect.getsourcefile(written) or "")

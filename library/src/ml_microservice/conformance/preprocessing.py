@@ -1,4 +1,4 @@
-"""Whether the Preprocessor does to a request what it did in training: nothing more, nothing less, nothing else."""
+"""Checks of the Preprocessor: it transforms a request exactly as the same row in training."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ LEARN_IN_FIT = "learn it in fit, keep it on self, and only apply it in transform
 
 
 def check_fit(context: Context) -> Iterator[Fault]:
-    """Fit the Preprocessor and transform the rows to train on, then those that are held out."""
+    """Fit the Preprocessor, and transform the training rows and the held-out rows."""
     try:
         context.prepared = fit_preprocessor(context.hooks, context.split, context.seed)
     except HookError as error:
@@ -36,7 +36,7 @@ def check_fit(context: Context) -> Iterator[Fault]:
 
 
 def check_rows(context: Context) -> Iterator[Fault]:
-    """Transform some rows and the first half of them; look at the input afterwards."""
+    """Transform some rows and the first half of them: neither their order nor the input may change."""
     yield from _changes_of_input(context)
     half = context.probe.iloc[: (len(context.probe) + 1) // 2]
     if _is_reordered(context.transform(half), context.transform(context.probe)):
@@ -45,11 +45,11 @@ def check_rows(context: Context) -> Iterator[Fault]:
 
 
 def check_stateless(context: Context) -> Iterator[Fault]:
-    """Transform the same rows again, after others, under another index, and without their neighbours."""
+    """Transform the same rows again, after other rows, with another index, and without the rows beside them."""
     probe = context.probe
     whole = context.transform(probe)
     if not _same(context.transform(probe), whole):
-        message = f"{TRANSFORM} returns something else each time it is given the same rows"
+        message = f"{TRANSFORM} returns another result each time it is given the same rows"
         advice = f"draw nothing at random there, or set random_state; if it keeps count of what it saw: {LEARN_IN_FIT}"
         yield Fault(message, TRAIN_FILE, advice=advice)
         return
@@ -59,7 +59,9 @@ def check_stateless(context: Context) -> Iterator[Fault]:
         yield Fault(message, TRAIN_FILE, advice=LEARN_IN_FIT)
         return
     if not _same(context.transform(probe.reset_index(drop=True)), whole):
-        message = f"{TRANSFORM} returns something else when the index of the frame is another: requests count from 0"
+        message = (
+            f"{TRANSFORM} returns another result if the index of the frame is another; requests are numbered from 0"
+        )
         advice = "make frames inside of it with index=X.index, or begin with X = X.reset_index(drop=True)"
         yield Fault(message, TRAIN_FILE, advice=advice)
         return
@@ -67,23 +69,23 @@ def check_stateless(context: Context) -> Iterator[Fault]:
 
 
 def check_requests(context: Context) -> Iterator[Fault]:
-    """Send training rows through JSON and the request model, and compare what comes out."""
+    """Send training rows through JSON and the request model, and compare the results of transform."""
     sample = context.frame.sample(min(PROBE_ROWS, len(context.frame)), random_state=context.seed)
     trained_on = context.layout.from_frame(sample).reset_index(drop=True)
     rows = trained_on.to_dict(orient="records")
     requested = context.requests.frame([as_request(row, context.spec) for row in rows])
     for feature in context.spec.features:
         if not requested[feature.name].equals(trained_on[feature.name]):
-            message = f"feature {feature.name!r} reaches {TRANSFORM} otherwise in a request than in training"
+            message = f"feature {feature.name!r} reaches {TRANSFORM} in another form in a request than in training"
             advice = f"convert it in DataLoader to what JSON can carry, or choose another type than {feature.type!r}"
             yield Fault(message, LOADER_FILE, advice=advice)
     if not _same(context.transform(requested), context.transform(trained_on)):
-        message = f"{TRANSFORM} makes something else of a request than of the same row in training"
+        message = f"{TRANSFORM} gives a request another result than the same row in training"
         yield Fault(message, TRAIN_FILE, advice="use nothing of X but the values of its columns")
 
 
 def _changes_of_input(context: Context) -> Iterator[Fault]:
-    frame = pickle.loads(pickle.dumps(context.probe))  # a copy down to the arrays inside of vectors
+    frame = pickle.loads(pickle.dumps(context.probe))  # a deep copy, with the arrays inside of vectors
     with quietly(), calling(TRANSFORM):
         context.prepared.preprocessor.transform(frame)
     if not frame.equals(context.probe):
@@ -100,16 +102,16 @@ def _same(left: Output, right: Output) -> bool:
 
 
 def _transform_others(context: Context) -> None:
-    """Show the Preprocessor rows that it was fitted on, and rows that are like none of them."""
+    """Let the Preprocessor transform rows that it was fitted on, and made-up rows."""
     train, spec = context.split.train, context.spec
     context.transform(train.sample(min(PROBE_ROWS, len(train)), random_state=context.seed))
-    with suppress(HookError):  # it need not take every combination, and what it has to take is tried elsewhere
+    with suppress(HookError):  # the edge cases check what it has to accept
         made_up = example_rows(spec, PROBE_ROWS, random.Random(context.seed), missing=0.2)
         context.transform(context.requests.frame(list(made_up)))
 
 
 def _is_reordered(part: Output, whole: Output) -> bool:
-    """Whether the first rows come out as before, but in other places."""
+    """Whether transform returns the same rows in another order."""
     if part.rows.shape[1] != whole.rows.shape[1]:
         return False
     moved = part.rows[~alike(part.rows, whole.rows[: len(part.rows)])]
@@ -118,7 +120,7 @@ def _is_reordered(part: Output, whole: Output) -> bool:
 
 
 def _influence_of_neighbours(context: Context, whole: Output) -> Iterator[Fault]:
-    """One fault at most: half of the rows tell a statistic of the rows from a hook that only fails on a single one."""
+    """At most one fault. Half of the rows come first, because they reveal a statistic of the rows."""
     probe = context.probe
     half = list(range(len(probe) // 2))
     singles = [("a single row", [row]) for row in range(min(ALONE_ROWS, len(probe)))]
@@ -128,7 +130,7 @@ def _influence_of_neighbours(context: Context, whole: Output) -> Iterator[Fault]
             part = context.transform(frame)
         except HookError as error:
             if len(frame) == 1 and frame.isna().any(axis=None):
-                continue  # the gap may be the reason: the edges say so in better words
+                continue  # the edge cases report a gap in better words
             advice = "a request is a frame of one row: let nothing depend on how many there are"
             yield given(error, TRANSFORM, words, advice)
             return
@@ -139,27 +141,27 @@ def _influence_of_neighbours(context: Context, whole: Output) -> Iterator[Fault]
 
 
 def _difference(part: Output, expected: Output, words: str, count: int) -> Fault | None:
-    """What is wrong when some rows are transformed without the others."""
+    """The fault of rows that are transformed differently without the others; None if there is none."""
     widths = part.rows.shape[1], expected.rows.shape[1]
     if widths[0] != widths[1]:
         message = f"{TRANSFORM} returns {widths[0]} columns for {words}, but {widths[1]} for {count} rows"
         advice = f"the columns may not depend on the rows that are there, as with pd.get_dummies: {LEARN_IN_FIT}"
         return Fault(message, TRAIN_FILE, advice=advice)
     if part.columns != expected.columns:
-        message = f"{TRANSFORM} names its columns otherwise for {words} than for {count} rows"
+        message = f"{TRANSFORM} names its columns differently for {words} than for {count} rows"
         return Fault(message, TRAIN_FILE, advice=LEARN_IN_FIT)
     if not _same(part, expected):
-        message = f"{TRANSFORM} makes something else of {words} than of the same among {count} rows"
+        message = f"{TRANSFORM} gives {words} another result alone than among {count} rows"
         advice = f"it learns from the rows it is given, such as their mean or their ranks: {LEARN_IN_FIT}"
         return Fault(message, TRAIN_FILE, advice=advice)
     return None
 
 
 def _remembers_arrivals(context: Context) -> bool:
-    """Whether it matters in which order values arrive that training has not seen."""
+    """Whether the order matters in which unseen values arrive."""
     unseen = [edge for edge in edges(context) if edge.kind in (UNSEEN_VALUE, UNSEEN_WORDS)][:ALONE_ROWS]
     frames = [context.requests.frame([edge.request]) for edge in unseen]
-    with suppress(Exception):  # it cannot be copied, or does not take these: other checks say so
+    with suppress(Exception):  # other checks report what cannot be copied or transformed
         one, other = copy.deepcopy(context.prepared.preprocessor), copy.deepcopy(context.prepared.preprocessor)
         forwards = [context.transform(frame, one) for frame in frames]
         backwards = [context.transform(frame, other) for frame in reversed(frames)]

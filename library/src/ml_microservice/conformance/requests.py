@@ -1,4 +1,4 @@
-"""The way of a request to the Preprocessor: JSON, the request model, the layout of the training frame."""
+"""The path of a request to the Preprocessor: JSON, the request model, the layout of the training frame."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from ml_microservice.training.hooks import LOADER_FILE
 
 
 class RequestPath:
-    """Takes requests to where the Preprocessor gets them, as the service does."""
+    """Converts requests to the frame that the Preprocessor is given, as the service does."""
 
     def __init__(self, spec: FeatureSpec, layout: FrameLayout, id_name: str | None) -> None:
         self._spec = spec
@@ -27,7 +27,7 @@ class RequestPath:
         self._model = build_request_model(spec, id_name)
 
     def frame(self, requests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """The requests' rows, as the Preprocessor gets them.
+        """Convert requests to a frame in the training layout.
 
         Raises:
             FrameError: a request is refused.

@@ -1,4 +1,4 @@
-"""A hook's error, in words that say what the hook was given and what to do about it."""
+"""The words of a hook's error: what the hook was given, and what to do about it."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from ml_microservice.training.hooks import raised
 
 
 def given(error: HookError, hook: str, words: str, advice: str | None = None) -> Fault:
-    """The fault of a hook that fails on certain rows, which `words` name."""
+    """The fault of a hook that fails on the rows that `words` describe."""
     if error.__cause__ is not None:
         fault = raised(f"{hook}, given {words},", error.__cause__)
         return Fault(fault.message, fault.file, fault.line, advice)
@@ -18,7 +18,7 @@ def given(error: HookError, hook: str, words: str, advice: str | None = None) ->
 
 
 def about_columns(error: HookError, context: Context) -> Iterator[Fault]:
-    """The error's faults; where it speaks of a column that is no feature, with the advice that this calls for."""
+    """The faults of an error; if its message names a column that is not a feature, with advice about that column."""
     said = " ".join(str(cause) for cause in _causes(error))
     names = {str(column) for column in context.frame.columns} - set(context.spec.names)
     missed = sorted(name for name in names if repr(name) in said)
