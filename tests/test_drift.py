@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from ml_microservice.features.features_file import load_features
 from ml_microservice.inference.predictor import Predictions
-from ml_microservice.monitoring.drift.comparing import Window, compare
+from ml_microservice.monitoring.drift.comparison import Window, compare
 from ml_microservice.records.database.store import Window as Records
 from ml_microservice.settings import MonitoringSettings
 from ml_microservice.training.reference import make_reference

@@ -11,7 +11,7 @@ import pytest
 from ml_microservice.artefact.reference import Reference
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.predictor import Predictions
-from ml_microservice.monitoring.drift.comparing import Window, compare
+from ml_microservice.monitoring.drift.comparison import Window, compare
 from ml_microservice.monitoring.drift.result import DriftReport
 from ml_microservice.settings import MonitoringSettings
 from ml_microservice.training.reference import make_reference

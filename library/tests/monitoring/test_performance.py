@@ -19,7 +19,7 @@ from ml_microservice.api.app import create_app
 from ml_microservice.artefact.reading import read_manifest
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.evaluation import ClassificationDetails, evaluate_classification, evaluate_regression
-from ml_microservice.monitoring.computing import LOCK
+from ml_microservice.monitoring.computation import LOCK
 from ml_microservice.monitoring.performance import measure
 from ml_microservice.monitoring.performance_result import ModelPerformance, Performance
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord, Record
@@ -235,7 +235,7 @@ def test_a_result_that_a_power_loss_has_halved_is_computed_again(client: TestCli
 def test_questions_beyond_a_few_are_not_waited_for(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_microservice.monitoring.computing.MOST_WAITING", 1)
+    monkeypatch.setattr("ml_microservice.monitoring.computation.MOST_WAITING", 1)
     settings.monitoring_directory.mkdir(parents=True, exist_ok=True)
     with (settings.monitoring_directory / LOCK).open("w") as lock, ThreadPoolExecutor(2) as callers:
         fcntl.flock(lock, fcntl.LOCK_EX)  # so that the one that is computed first is not done

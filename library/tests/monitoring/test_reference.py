@@ -17,7 +17,7 @@ from ml_microservice.artefact.reference import (
 )
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.errors import ArtefactError
-from ml_microservice.monitoring.describing import describe_feature
+from ml_microservice.monitoring.description import describe_feature
 from ml_microservice.settings import Settings, load_settings
 from tests.monitoring.conftest import answers, customers, training_reference
 

@@ -17,6 +17,7 @@ from ml_microservice.records.segment import FORMAT, segment_files
 from ml_microservice.records.status import Status, StatusReader
 from ml_microservice.settings import load_settings
 from tests.records.callers import assert_accounted_for, calling
+from tests.records.lag import is_shipped
 from tests.records.serving import Service, serving, until
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ def shipped(project: Path) -> int:
 
 def run_until_taken(service: Service) -> None:
     """Have the service ship until nothing waits, and end it."""
-    until(lambda: status(service.project).is_done)
+    until(lambda: is_shipped(status(service.project)))
     service.stop()
 
 

@@ -39,7 +39,7 @@ from ml_microservice.jobs.facade import JobsFacade
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.recorder import Recorder
 from ml_microservice.settings import ApiSettings, Settings, load_settings
-from ml_microservice.tracing.opening import open_tracer
+from ml_microservice.tracing.startup import open_tracer
 
 if TYPE_CHECKING:
     from ml_microservice.tracing.tracer import Tracer

@@ -12,11 +12,11 @@ from ml_microservice.api.routes import core_of
 from ml_microservice.artefact.reference import REFERENCE
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.served_model import ServedModel
-from ml_microservice.monitoring.computing import Computation
+from ml_microservice.monitoring.computation import Computation
 from ml_microservice.settings import Settings
 
 NAME = "drift"
-FUNCTION = "ml_microservice.monitoring.drift.windows:computed_drift"
+FUNCTION = "ml_microservice.monitoring.drift.windows:drift_document"
 
 
 async def drift(request: Request, window: WindowLength = None) -> JSONResponse:

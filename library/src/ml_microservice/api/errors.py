@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from ml_microservice.api.traffic import error_body
 from ml_microservice.inference.problems import Problem
-from ml_microservice.tracing.current import note
+from ml_microservice.tracing.current_span import set_attribute
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,6 @@ def unexpected_problem(method: str, path: str, error: Exception) -> Problem:
 
 
 def _response(request: Request, problem: Problem) -> Response:
-    note("problem.type", problem.kind)
+    set_attribute("problem.type", problem.kind)
     body, media_type = error_body(problem, request.url.path)
     return Response(body, problem.status, headers=dict(problem.headers), media_type=media_type)

@@ -27,7 +27,7 @@ from ml_microservice.api.jobs_metrics import JobsMetrics
 from ml_microservice.api.records_metrics import RecordsMetrics
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.processes.metrics import metrics_folder
-from ml_microservice.records.journal import Turn
+from ml_microservice.records.journal import JournalStatus
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 """Methods that get a label; a caller could invent any number of others."""
@@ -83,12 +83,12 @@ _counters: dict[str, Counter] = {}
 """Counters by class: finding one by its labels takes longer than counting."""
 
 
-def count_records(turn: Turn) -> None:
+def count_records(status: JournalStatus) -> None:
     """Take over what a journal tells of itself."""
-    APPENDED.inc(turn.appended)
-    FAILED_SYNCS.inc(turn.failed_syncs)
-    WAITING.set(turn.waiting_bytes)
-    FULL.set(turn.is_full)
+    APPENDED.inc(status.appended)
+    FAILED_SYNCS.inc(status.failed_syncs)
+    WAITING.set(status.waiting_bytes)
+    FULL.set(status.is_full)
 
 
 def count_unlogged(count: int) -> None:

@@ -13,13 +13,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ml_microservice.inference.problems import Problem
-from ml_microservice.monitoring.computing import (
+from ml_microservice.monitoring.computation import (
     RETRY_SECONDS,
     Computation,
+    ComputationRunner,
     Computed,
-    Computer,
     NotComputed,
-    TooMany,
+    TooManyComputations,
     latest,
 )
 from ml_microservice.records.period import FORM, period
@@ -54,7 +54,7 @@ class Monitoring:
     def __init__(self, settings: Settings, watched: Sequence[Watched]) -> None:
         self.settings = settings
         self._watched = tuple(watched)
-        self._computer = Computer(settings)
+        self._computer = ComputationRunner(settings)
         self._registry = CollectorRegistry()
         self._known: dict[str, Computed] = {}
         self._registry.register(_Latest(self._watched, self._known))
@@ -84,7 +84,7 @@ class Monitoring:
             return await self._computer.computed(computation)
         except NotComputed:
             raise not_computed() from None
-        except TooMany:
+        except TooManyComputations:
             raise too_many_computations() from None
 
     async def exposition(self) -> bytes:

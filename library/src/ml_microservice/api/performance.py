@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client.core import GaugeMetricFamily
 
 from ml_microservice.api.monitoring import Watched, WindowLength, monitoring_of, seconds_of
-from ml_microservice.monitoring.computing import Computation
+from ml_microservice.monitoring.computation import Computation
 from ml_microservice.monitoring.performance_result import Performance
 from ml_microservice.settings import Settings
 

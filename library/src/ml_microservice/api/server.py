@@ -19,9 +19,9 @@ from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.logs import configure_logging
 from ml_microservice.processes.metrics import shared_metrics
 from ml_microservice.records.segment import prepare_folder
-from ml_microservice.records.shipping_child import Shipping
+from ml_microservice.records.shipping_child import ShippingChild
 from ml_microservice.settings import ENV_PREFIX, Settings, load_settings
-from ml_microservice.tracing.opening import require_tracing
+from ml_microservice.tracing.startup import require_tracing
 
 if TYPE_CHECKING:
     from ml_microservice.inference.served_model import ReadModel
@@ -54,7 +54,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
     require_tracing(settings)
     with listener(settings) as listening:
         if settings.api.workers == 1:
-            shipping = Shipping(settings)
+            shipping = ShippingChild(settings)
             try:
                 serve(settings, listening, on_started=shipping.start)
             finally:
@@ -66,7 +66,7 @@ def run(options: Mapping[str, str | int | None]) -> None:
         from ml_microservice.processes.workers import Service, Workers
 
         with shared_metrics():
-            Workers(Service(serve, _read_model, Shipping), settings, listening).run()
+            Workers(Service(serve, _read_model, ShippingChild), settings, listening).run()
 
 
 def listener(settings: Settings) -> socket.socket:

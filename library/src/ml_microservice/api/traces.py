@@ -41,7 +41,7 @@ class RequestSpans:
 
             async def watched(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    span.note("http.response.status_code", message["status"])
+                    span.set_attribute("http.response.status_code", message["status"])
                     if message["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
                         span.fail(str(message["status"]))
                 await send(message)
@@ -53,4 +53,4 @@ class RequestSpans:
                 route = getattr(scope.get("route"), "path", None) or self._routes.get((method, scope["path"]))
                 if route is not None:
                     span.rename(f"{method} {route}")
-                    span.note("http.route", route)
+                    span.set_attribute("http.route", route)

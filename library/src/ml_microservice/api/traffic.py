@@ -9,7 +9,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml_microservice.inference.problems import Problem, body_too_large, no_api_key, too_many_requests
-from ml_microservice.tracing.current import note
+from ml_microservice.tracing.current_span import set_attribute
 
 PROBES = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics"})
 """Paths without limits and keys: monitoring must reach a busy service."""
@@ -28,7 +28,7 @@ def error_body(problem: Problem, path: str) -> tuple[bytes, str]:
 
 async def send_problem(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request with a problem document."""
-    note("problem.type", problem.kind)
+    set_attribute("problem.type", problem.kind)
     body, media_type = error_body(problem, scope["path"])
     headers = {"content-type": media_type, "content-length": str(len(body)), **problem.headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

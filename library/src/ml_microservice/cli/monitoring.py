@@ -35,7 +35,7 @@ def drift(
 ) -> None:
     """Compare recorded predictions with the training data of the model."""
     from ml_microservice.cli.monitoring_view import show_drift
-    from ml_microservice.monitoring.drift.windows import drift_of
+    from ml_microservice.monitoring.drift.windows import measure_drift
     from ml_microservice.terminal import out
 
     if window is not None and since is not None:
@@ -43,7 +43,7 @@ def drift(
     settings = load_settings()
     end = (until or datetime.now(UTC)).replace(tzinfo=UTC)
     start = since.replace(tzinfo=UTC) if since is not None else end - _length(window, settings)
-    report = drift_of(settings, start, end, model_version)
+    report = measure_drift(settings, start, end, model_version)
     if html is not None:
         from ml_microservice.monitoring.drift.report import render_drift_report
 
@@ -94,7 +94,7 @@ def feedback(
     from ml_microservice.inference.served_model import load_served_model
     from ml_microservice.records.journal import Journal
     from ml_microservice.records.recorder import Recorder
-    from ml_microservice.records.shipping import ship_once
+    from ml_microservice.records.shipping_process import ship_once
     from ml_microservice.records.status import StatusReader
     from ml_microservice.terminal import out
 

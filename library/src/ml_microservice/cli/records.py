@@ -34,12 +34,12 @@ def ship(
     child: Annotated[bool, typer.Option("--child", hidden=True, help="Ends with the process that started it.")] = False,
 ) -> None:
     """Ship records to the sinks of `config.yaml` until SIGTERM; one process at a time ships a folder, others wait."""
-    from ml_microservice.records.shipping import ship_once, ship_until_told
+    from ml_microservice.records.shipping_process import ship_once, ship_until_stopped
 
     settings = load_settings()
     configure_logging(settings.logging)
     if not once:
-        ship_until_told(settings, drain_seconds, is_child=child)
+        ship_until_stopped(settings, drain_seconds, is_child=child)
     elif not ship_once(settings):
         raise typer.Exit(1)
 
@@ -104,7 +104,7 @@ def replay(
 ) -> None:
     """Send records again; a record that arrives twice is stored once."""
     from ml_microservice.records.replay import replay_dead_letters, replay_records
-    from ml_microservice.records.sinks.chosen import SINKS, open_sink
+    from ml_microservice.records.sinks.factory import SINKS, open_sink
     from ml_microservice.terminal import err
 
     settings = load_settings()
@@ -174,8 +174,8 @@ def export(
     from rich.markup import escape
 
     from ml_microservice.artefact.reading import read_artefact
-    from ml_microservice.monitoring.exporting import Selection, export_records
-    from ml_microservice.monitoring.labelled import export_labelled
+    from ml_microservice.monitoring.export import Selection, export_records
+    from ml_microservice.monitoring.labelled_frame import export_labelled
     from ml_microservice.records.database.store import open_store
     from ml_microservice.terminal import out
 

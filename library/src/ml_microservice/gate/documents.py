@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ml_microservice.atomic_file import written_atomically
 from ml_microservice.errors import Fault, GateError
-from ml_microservice.monitoring.exporting import appearing
 
 EVALUATION = Path("build/evaluation.json")
 VERDICT = Path("build/verdict.json")
@@ -142,7 +142,7 @@ def write_document(document: Comparison | Verdict, file: Path) -> None:
     Raises:
         InputFileError: it cannot be written.
     """
-    with appearing(file) as path:
+    with written_atomically(file) as path:
         path.write_bytes(document.model_dump_json(indent=2).encode() + b"\n")
 
 

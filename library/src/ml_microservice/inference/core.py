@@ -22,10 +22,10 @@ from ml_microservice.inference.row_predictions import failure_problem, predict_r
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import Row, ServedModel
 from ml_microservice.inference.stamps import Stamps
+from ml_microservice.records.disk_sync import NotStored
 from ml_microservice.records.recorder import Call, ModelRecorder, Recorder
-from ml_microservice.records.syncing import NotStored
 from ml_microservice.settings import ApiSettings
-from ml_microservice.tracing.current import CURRENT, happened
+from ml_microservice.tracing.current_span import CURRENT, add_event
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class Core:
                 answer = answer._replace(is_logged=False)
         if span is not None and records is not None:
             # The id leads to the record, which has the rest.
-            span.happened("recorded" if answer.is_logged else "unlogged", {"prediction.id": answer.prediction_id})
+            span.add_event("recorded" if answer.is_logged else "unlogged", {"prediction.id": answer.prediction_id})
         return answer
 
     def _observe(self, served: ServedModel, values: Sequence[str | float]) -> None:
@@ -280,5 +280,5 @@ def _record(records: ModelRecorder, call: Call, columns: Columns, answers: Answe
         is_logged = records.keep_rows(call, ids, answers.entity_ids, columns, values, answers.probabilities)
     except NotStored as failed:
         raise record_not_stored(failed.reason) from None
-    happened("recorded" if is_logged else "unlogged", {"rows": len(ids)})
+    add_event("recorded" if is_logged else "unlogged", {"rows": len(ids)})
     return is_logged

@@ -18,9 +18,9 @@ from ml_microservice.features.feedback import SOURCE_MAX_LENGTH
 from ml_microservice.features.spec import as_utc
 from ml_microservice.inference.problems import FeatureError, Problem, record_not_stored, too_many_rows
 from ml_microservice.inference.served_model import ServedModel
+from ml_microservice.records.disk_sync import NotStored
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.record import FeedbackRecord, feedback_line
-from ml_microservice.records.syncing import NotStored
 
 MANY_BYTES = 16 * 2**10
 """A body beyond this is read in a thread: it would hold up predictions."""

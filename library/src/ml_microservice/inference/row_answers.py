@@ -14,9 +14,9 @@ from ml_microservice.inference.predictor import Prediction, predict_each
 from ml_microservice.inference.problems import record_not_stored
 from ml_microservice.inference.served_model import Row, ServedModel
 from ml_microservice.inference.stamps import Stamps
+from ml_microservice.records.disk_sync import DiskSync, NotStored
 from ml_microservice.records.recorder import ModelRecorder
-from ml_microservice.records.syncing import NotStored, Sync
-from ml_microservice.tracing.current import Span
+from ml_microservice.tracing.current_span import Span
 from ml_microservice.tracing.model_call import shared_model_call
 
 Observe = Callable[[ServedModel, Sequence[str | float]], None]
@@ -44,7 +44,7 @@ class RowAnswer(NamedTuple):
     time: str
     is_logged: bool = True
     """Whether the prediction is recorded, if it has to be."""
-    stored: Sync | None = None
+    stored: DiskSync | None = None
     """What to await before the answer is given."""
 
     def as_table(self, row: Row) -> AnswerTable:
@@ -154,6 +154,6 @@ def _unlogged(records: ModelRecorder, failed: NotStored, answer: RowAnswer | Exc
     return answer._replace(is_logged=False) if records.may_skip(1) else record_not_stored(failed.reason)
 
 
-def _with_sync(answer: RowAnswer | Exception, stored: Sync) -> RowAnswer | Exception:
+def _with_sync(answer: RowAnswer | Exception, stored: DiskSync) -> RowAnswer | Exception:
     """The answer, to be given once the disk has its record."""
     return answer if isinstance(answer, Exception) else answer._replace(stored=stored)

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ml_microservice.pages.wording import duration, number, percent
+from ml_microservice.pages.number_format import duration, number, percent
 
 
 def templates(folder: Path, *, markdown: bool = False) -> Environment:

@@ -1,1 +1,1 @@
-"""Every answered prediction, and what was said of it later: durable here first, then shipped to the sinks."""
+"""Records of predictions and feedback: stored durably in local segments, then shipped to sinks."""

@@ -1,4 +1,4 @@
-"""A record as one flat document: what Fluentd is sent and Elasticsearch stores."""
+"""Records as flat documents, in the form that Fluentd receives and Elasticsearch stores."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ TIME_KEY = "@timestamp"
 PREDICTION_ID = "prediction_id"
 FEEDBACK_ID = "feedback_id"
 INPUT = "inputs."
-"""Start of the key of a feature's value."""
+"""Prefix of the key of a feature's value."""
 PROBABILITY = "probabilities."
-"""Start of the key of a class's probability."""
+"""Prefix of the key of a class's probability."""
 
 
 def document(record: Record) -> dict[str, Any]:
-    """The record by key, without nesting: a dot in the name of a feature or of a class means nothing."""
+    """A record as a flat dictionary. A dot in the name of a feature or class does not mean nesting."""
     return prediction_document(record) if isinstance(record, PredictionRecord) else feedback_document(record)
 
 
 def prediction_document(record: PredictionRecord) -> dict[str, Any]:
-    """A prediction's document; `confidence` is the largest probability, where there are any."""
+    """The document of a prediction. `confidence` is the largest probability, if there are probabilities."""
     fields: dict[str, Any] = {
         TIME_KEY: record.time,
         PREDICTION_ID: record.prediction_id,
@@ -37,7 +37,7 @@ def prediction_document(record: PredictionRecord) -> dict[str, Any]:
 
 
 def feedback_document(record: FeedbackRecord) -> dict[str, Any]:
-    """The document of what became known of a prediction."""
+    """The document of feedback."""
     return {
         TIME_KEY: record.received_at,
         FEEDBACK_ID: record.feedback_id,
@@ -49,5 +49,5 @@ def feedback_document(record: FeedbackRecord) -> dict[str, Any]:
 
 
 def _as_keyword(value: str | int | None) -> str | None:
-    """Text, as it is stored anyway: a whole number may be larger than the protocol can carry."""
+    """An entity id as text, because an integer may be larger than the Forward protocol can carry."""
     return None if value is None else str(value)

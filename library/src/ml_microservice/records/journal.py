@@ -1,7 +1,7 @@
-"""The journal of one process: lines go into its open segment at once, and onto the disk by a thread.
+"""The journal of one process: appends records to its open segment, and syncs them in a background thread.
 
-The thread, one for each journal, is all that ever opens, syncs and closes segments while the service runs. It looks in
-every `sync_milliseconds`, or at once where an answer waits for the disk or something is wrong.
+While the service runs, only this thread creates, syncs and closes segments. It runs every `sync_milliseconds`, and at
+once when an answer waits for a sync or something has gone wrong.
 """
 
 import errno
@@ -13,83 +13,87 @@ from pathlib import Path
 from time import monotonic
 
 from ml_microservice.errors import ServiceError
+from ml_microservice.records.disk_sync import DiskSync, NotStored
 from ml_microservice.records.segment import FULL, Segment, prepare_folder, remove_abandoned, unusable, waiting_bytes
-from ml_microservice.records.syncing import NotStored, Sync
 from ml_microservice.settings import RecordsSettings
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 1.0
-"""Time between two looks at the size of the folder, and between two tries to find space again."""
-LOOK_SHARE = 20
-"""With very many segments a look takes long: then at most one part in so many of the time goes into looking."""
+CHECK_SECONDS = 1.0
+"""Interval at which the size of the folder is measured and a full disk is tried again."""
+CHECK_SHARE = 20
+"""Measuring the folder takes at most 1/20 of the time, however many segments there are."""
 CAP_REACHED = "as much as records.max_bytes allows is waiting to be shipped"
 CLOSED = "the service is stopping"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a journal tells of itself, each time that something has changed."""
+class JournalStatus:
+    """The state of a journal, and what has happened since its previous status."""
 
     appended: int
-    """Records appended since the last time."""
+    """Records appended since the previous status."""
     waiting_bytes: int
-    """In the segments of all processes."""
+    """Size of the segments of all processes."""
     is_full: bool
     """Whether records cannot be stored."""
     failed_syncs: int
-    """Since the last time; after one, a power loss may cost what was answered before it."""
+    """Syncs that failed since the previous status. A power loss may then lose records that were already answered."""
 
 
-def ignore(turn: Turn) -> None:
-    """For journals that nobody watches."""
+def ignore_status(status: JournalStatus) -> None:
+    """The observer of a journal that nobody watches."""
 
 
 class Journal:
-    """Appends lines of records to local segments; safe to call from several threads.
+    """Appends lines of records to local segments. It is thread-safe.
 
-    It belongs to one process: open it after forking. `append` opens it if that has not been done.
+    A journal belongs to one process: open it after forking. `append` opens it if necessary.
 
     Args:
-        directory: of records.
-        project: name that segments are marked with.
-        settings: durability, sizes and times.
-        on_turn: told, in the journal's thread, of what has changed.
+        directory: the folder of records.
+        project: the project's name, written into the header of each segment.
+        settings: durability, sizes and intervals.
+        notify: called with each new status, in the journal's thread.
     """
 
     def __init__(
-        self, directory: Path, project: str, settings: RecordsSettings, on_turn: Callable[[Turn], None] = ignore
+        self,
+        directory: Path,
+        project: str,
+        settings: RecordsSettings,
+        notify: Callable[[JournalStatus], None] = ignore_status,
     ) -> None:
         self._directory = directory
         self._project = project
         self._settings = settings
-        self._on_turn = on_turn
+        self._notify = notify
         self._segment_bytes = settings.segment_bytes
         self._is_strict = settings.durability == "strict"
         self._lock = threading.Lock()
-        """Held to append and to exchange what is below; never during a sync."""
+        """Guards the fields below; never held during a sync."""
         self._segment: Segment | None = None
-        self._begun: float | None = None
-        """When the first line came into it."""
+        self._first_append: float | None = None
+        """When the first line was appended to the segment."""
         self._retired: list[Segment] = []
-        """To be synced and closed."""
-        self._sync: Sync | None = None
-        """Of the lines that somebody waits for."""
+        """Segments that are still to be synced and closed."""
+        self._sync: DiskSync | None = None
+        """The next sync, if an answer waits for it."""
         self._appended = self._failed_syncs = 0
         self._full: str | None = None
         self._waiting_bytes = 0
-        self._next_look = 0.0
-        self._told = Turn(0, 0, False, 0)
+        self._next_check = 0.0
+        self._last_status = JournalStatus(appended=0, waiting_bytes=0, is_full=False, failed_syncs=0)
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
     @property
     def full(self) -> str | None:
-        """Why nothing can be stored at the moment; None if it can."""
+        """Why records cannot be stored now; None if they can."""
         return self._full
 
     def open(self) -> None:
-        """Begin a segment; on a full disk, as soon as there is space.
+        """Create a segment and start the thread. If the disk is full, the thread creates the segment later.
 
         Raises:
             ServiceError: the folder cannot be used.
@@ -97,41 +101,41 @@ class Journal:
         with self._lock:
             self._open()
 
-    def append(self, line: bytes, records: int = 1) -> Sync | None:
-        """Write a line; the process may die then, and it is still there.
+    def append(self, line: bytes, records: int = 1) -> DiskSync | None:
+        """Write a line. It survives the death of the process from then on.
 
         Args:
-            line: with its newline.
-            records: how many are in it.
+            line: JSON that ends with a newline.
+            records: how many records the line holds.
 
         Returns:
-            With `durability: strict`, what to await until it is on the disk for good.
+            With `durability: strict`, the sync to wait for: the line then survives a power loss too.
 
         Raises:
-            NotStored: it is not written.
+            NotStored: the line was not written.
         """
         with self._lock:
             segment = self._segment
             if segment is None:
-                segment = self._opened()
+                segment = self._opened_segment()
             try:
                 segment.append(line)
             except OSError as error:
-                raise self._failed(segment, error) from None
+                raise self._handle_failed_append(segment, error) from None
             self._appended += records
-            if self._begun is None:
-                self._begun = monotonic()
+            if self._first_append is None:
+                self._first_append = monotonic()
             if segment.size > self._segment_bytes:
                 self._wake.set()
             if not self._is_strict:
                 return None
             if self._sync is None:
-                self._sync = Sync()
+                self._sync = DiskSync()
                 self._wake.set()
             return self._sync
 
     def close(self) -> None:
-        """Sync and close the segment; nothing can be appended any more."""
+        """Sync and close the segment. Later calls of `append` fail."""
         with self._lock:
             self._is_closed = True
             self._full = CLOSED
@@ -151,67 +155,67 @@ class Journal:
             except OSError as error:
                 if error.errno not in FULL:
                     raise unusable(self._directory, error) from None
-                self._part(_reason(error))
+                self._abandon_segment(_reason(error))
         else:
-            self._part(CAP_REACHED)
+            self._abandon_segment(CAP_REACHED)
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
         self._thread.start()
 
-    def _opened(self) -> Segment:
-        """The segment of a journal that may not have been opened yet.
+    def _opened_segment(self) -> Segment:
+        """Open the journal if that has not been done, and return its segment.
 
         Raises:
-            NotStored: there is no space for one.
+            NotStored: there is no space for a segment.
         """
         self._open()
         if self._segment is None:
             raise NotStored(self._full or CLOSED)
         return self._segment
 
-    def _failed(self, segment: Segment, error: OSError) -> NotStored:
-        """Part with a segment that could not be written, leaving it as it was before."""
+    def _handle_failed_append(self, segment: Segment, error: OSError) -> NotStored:
+        """Remove what was written of the line, and abandon the segment."""
         logger.error("%s cannot be written: %s", segment.path.name, error)
         try:
-            segment.cut()
+            segment.truncate()
         except OSError:
-            logger.exception("the torn end of %s cannot be removed: readers will leave it out", segment.path.name)
-        self._part(_reason(error))
+            logger.exception("the torn end of %s cannot be removed: readers will skip it", segment.path.name)
+        self._abandon_segment(_reason(error))
         self._wake.set()
         return NotStored(_reason(error))
 
-    def _part(self, reason: str) -> None:
-        """Go on without a segment: closed, the one that there was can be shipped and deleted."""
+    def _abandon_segment(self, reason: str) -> None:
+        """Store nothing for now. The thread closes the segment, so that it can be shipped and deleted."""
         if self._full is None:
             logger.error("records cannot be stored (records.when_full is %s): %s", self._settings.when_full, reason)
         self._full = reason
-        self._retire()
+        self._retire_segment()
 
-    def _retire(self) -> None:
+    def _retire_segment(self) -> None:
         if self._segment is not None:
             self._retired.append(self._segment)
-            self._segment, self._begun = None, None
+            self._segment, self._first_append = None, None
 
     def _run(self) -> None:
         interval = self._settings.sync_milliseconds / 1000
         while not self._is_closed:
             self._wake.wait(interval)
             self._wake.clear()
-            self._turn()
+            self._run_once()
         with self._lock:
-            self._retire()
-        self._turn()
+            self._retire_segment()
+        self._run_once()
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         try:
             if not self._is_closed:
-                self._keep_room(monotonic())
-            self._sync_all()
-            self._tell()
+                self._check_segment(monotonic())
+            self._sync_segments()
+            self._publish_status()
         except Exception:
-            logger.exception("the thread of the records failed; it goes on")
+            logger.exception("the thread of the journal failed; it continues")
 
-    def _sync_all(self) -> None:
-        """Sync what was appended, close what is done with, and let go who waits."""
+    def _sync_segments(self) -> None:
+        """Sync what was appended, close retired segments, and release the answers that wait."""
         with self._lock:
             segment, retired, sync = self._segment, self._retired, self._sync
             self._retired, self._sync = [], None
@@ -225,54 +229,55 @@ class Journal:
                 logger.critical("%s cannot be synced, records may be lost: %s", each.path.name, error)
                 failed = NotStored(_reason(error))
                 self._failed_syncs += 1
-                self._give_up(each, _reason(error))
+                self._abandon_if_current(each, _reason(error))
         for each in retired:
             each.close()
         if sync is not None:
             sync.settle(failed)
 
-    def _give_up(self, segment: Segment, reason: str) -> None:
-        """Append no more to a segment, and begin another as soon as that can be done."""
+    def _abandon_if_current(self, segment: Segment, reason: str) -> None:
+        """Abandon a segment that is still open, and try to create another one at once."""
         with self._lock:
             if self._segment is segment:
-                self._part(reason)
-                self._next_look = 0.0
+                self._abandon_segment(reason)
+                self._next_check = 0.0
                 self._wake.set()
 
-    def _keep_room(self, now: float) -> None:
-        """Rotate the segment if it is time, see how much is waiting, and find space again."""
+    def _check_segment(self, now: float) -> None:
+        """Rotate the segment if it is due, and check the space regularly."""
         segment = self._segment
         if segment is not None and segment.is_deleted:
-            logger.critical("%s was deleted while it was written: its records are lost", segment.path.name)
-            self._give_up(segment, "the file of records was deleted")
+            logger.critical("%s was deleted while it was open: its records are lost", segment.path.name)
+            self._abandon_if_current(segment, "the file of records was deleted")
         elif segment is not None and self._is_due(segment, now):
-            self._begin()
-        if now >= self._next_look:
-            self._look(now)
+            self._rotate()
+        if now >= self._next_check:
+            self._check_space(now)
 
     def _is_due(self, segment: Segment, now: float) -> bool:
-        is_old = self._begun is not None and now - self._begun >= self._settings.segment_seconds
+        is_old = self._first_append is not None and now - self._first_append >= self._settings.segment_seconds
         return is_old or segment.size > self._segment_bytes
 
-    def _look(self, now: float) -> None:
+    def _check_space(self, now: float) -> None:
+        """Abandon the segment if `max_bytes` is reached; otherwise, create one if there is none."""
         waiting = self._waiting_bytes = waiting_bytes(self._directory)
-        self._next_look = now + max(LOOK_SECONDS, LOOK_SHARE * (monotonic() - now))
+        self._next_check = now + max(CHECK_SECONDS, CHECK_SHARE * (monotonic() - now))
         if waiting >= self._settings.max_bytes:
             with self._lock:
-                self._part(CAP_REACHED)
+                self._abandon_segment(CAP_REACHED)
         elif self._full is not None:
-            self._begin()
+            self._rotate()
 
-    def _begin(self) -> None:
-        """Exchange the segment for a new one, or part with it if there is no space for another."""
+    def _rotate(self) -> None:
+        """Replace the segment by a new one, or abandon it if there is no space for another."""
         try:
             created = Segment.create(prepare_folder(self._directory), self._project)
         except (OSError, ServiceError) as error:
             with self._lock:
-                self._part(_reason(error))
+                self._abandon_segment(_reason(error))
             return
         with self._lock:
-            self._retire()
+            self._retire_segment()
             if self._is_closed:
                 self._retired.append(created)
                 return
@@ -280,14 +285,19 @@ class Journal:
                 logger.warning("records are stored again")
             self._segment, self._full = created, None
 
-    def _tell(self) -> None:
+    def _publish_status(self) -> None:
         with self._lock:
             appended, self._appended = self._appended, 0
         failed, self._failed_syncs = self._failed_syncs, 0
-        turn = Turn(appended, self._waiting_bytes, self._full not in (None, CLOSED), failed)
-        if appended or turn != self._told:
-            self._told = turn
-            self._on_turn(turn)
+        status = JournalStatus(
+            appended=appended,
+            waiting_bytes=self._waiting_bytes,
+            is_full=self._full not in (None, CLOSED),
+            failed_syncs=failed,
+        )
+        if appended or status != self._last_status:
+            self._last_status = status
+            self._notify(status)
 
 
 def _reason(error: Exception) -> str:

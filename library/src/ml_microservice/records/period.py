@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: `90m`, `24h`, `7d`."""
+"""Durations as people write them: `90m`, `24h`, `7d`."""
 
 import re
 from datetime import timedelta
@@ -10,10 +10,10 @@ FORM = "a whole number and s, m, h, d or w, such as 24h or 7d"
 
 
 def period(text: str) -> timedelta:
-    """The length of time that a text names.
+    """Parse a duration.
 
     Raises:
-        ValueError: it names none, or more than ten years.
+        ValueError: the text is not a duration, or is longer than ten years.
     """
     found = PERIOD.fullmatch(text.strip())
     if found is None:

@@ -1,7 +1,7 @@
-"""What is recorded: predictions and feedback, one by one as sinks take them, or many in one line as a segment has them.
+"""Records of predictions and feedback, and the lines of a segment that hold them.
 
-A segment holds JSON lines. A line is one prediction; the predictions of a call, by columns, so that recording many rows
-costs little; or one request's feedback. Readers spread a line into records.
+A segment holds JSON lines. A line holds one prediction, all predictions of a call in columns (which makes recording
+many rows cheap), or the feedback of one request. Readers turn each line into single records.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,22 +19,22 @@ class PredictionRecord:
     """One answered prediction."""
 
     prediction_id: str
-    """UUID; the key that makes shipping a record twice harmless."""
+    """UUID. As the key of the record it makes shipping idempotent."""
     time: str
-    """When it was answered: ISO 8601, UTC, milliseconds."""
+    """Time of the answer: ISO 8601, UTC, milliseconds."""
     route: str
-    """How it was asked for: `predict`, `batch`, `infer`, `job`."""
+    """How the prediction was requested: `predict`, `batch`, `infer` or `job`."""
     model_version: str
     model_id: str
     entity_id: str | int | None
     inputs: Mapping[str, Any]
-    """By feature; a feature that is `pii` is left out or is a keyed hash, as `records.pii` says."""
+    """By feature. A feature marked `pii` is left out or replaced by a keyed hash, as `records.pii` says."""
     prediction: str | float
-    """Name of the class, or the number."""
+    """Name of the class, or the predicted number."""
     probabilities: Mapping[str, float] | None
-    """Of the likeliest classes, as many as `records.n_best` says; None for regression and without `predict_proba`."""
+    """By class, for the `records.n_best` likeliest classes; None for regression and without `predict_proba`."""
     latency_ms: float
-    """From the request's arrival to its record; of the whole call, where many rows were answered by one."""
+    """Time from the request's arrival to this record; for a call with many rows, that of the whole call."""
 
     kind: Literal["prediction"] = "prediction"
 
@@ -44,25 +44,25 @@ class PredictionRecord:
         return self.prediction_id
 
     def as_json(self) -> dict[str, Any]:
-        """The record as sinks write it."""
+        """The record as a JSON object."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRecord:
-    """What became known of a prediction later; of several for one prediction, the one received last counts."""
+    """The true value of a prediction, reported later. If there are several, the one received last counts."""
 
     feedback_id: str
-    """UUID, made when it was accepted."""
+    """UUID, generated when the feedback was accepted."""
     prediction_id: str
     label: str | float
     """Name of the true class, or the true number."""
     observed_at: str | None
-    """When it became known, as the caller says: ISO 8601."""
+    """When the label became known, according to the caller: ISO 8601."""
     source: str | None
-    """Where it comes from, as the caller says."""
+    """Where the label comes from, according to the caller."""
     received_at: str
-    """When it was accepted: ISO 8601, UTC, milliseconds."""
+    """When the feedback was accepted: ISO 8601, UTC, milliseconds."""
 
     kind: Literal["feedback"] = "feedback"
 
@@ -72,7 +72,7 @@ class FeedbackRecord:
         return self.feedback_id
 
     def as_json(self) -> dict[str, Any]:
-        """The record as sinks write it."""
+        """The record as a JSON object."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -83,13 +83,13 @@ LINE = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NAIVE
 
 
 def call_start(model_version: str, model_id: str, route: str, features: Sequence[str] | None = None) -> bytes:
-    """How the lines of a route and a model start, made once.
+    """The start that all lines of a route and a model share, so that it is serialized only once.
 
     Args:
-        model_version: of the model.
-        model_id: of the model.
-        route: of the requests.
-        features: names of the inputs, for lines of one row.
+        model_version: the model's version.
+        model_id: the model's id.
+        route: the route of the requests.
+        features: names of the recorded features, for lines of one row.
     """
     head = {"kind": "prediction", "model_version": model_version, "model_id": model_id, "route": route}
     return orjson.dumps(head if features is None else {**head, "features": features})[:-1] + b","
@@ -97,21 +97,22 @@ def call_start(model_version: str, model_id: str, route: str, features: Sequence
 
 def row_line(
     call: bytes,
+    *,
     prediction_id: str,
     entity_id: str | int | None,
     inputs: Sequence[Any],
     prediction: str | float,
     probabilities: Mapping[str, float] | None,
 ) -> bytes:
-    """One line of a segment: a single prediction.
+    """The line of a single prediction.
 
     Args:
-        call: as `call_start` made it, with features, and ended by `"time":"...","latency_ms":...,`.
-        prediction_id: of the prediction.
-        entity_id: of the row, if it has one.
-        inputs: in the order of the features.
+        call: the result of `call_start` with features, followed by `"time":"...","latency_ms":...,`.
+        prediction_id: UUID of the prediction.
+        entity_id: the row's entity id, if it has one.
+        inputs: values in the order of the features.
         prediction: the class, or the number.
-        probabilities: of the best classes.
+        probabilities: by class, for the likeliest classes.
     """
     row = {
         "id": prediction_id,
@@ -125,24 +126,25 @@ def row_line(
 
 def prediction_line(
     call: bytes,
+    *,
     ids: Sequence[str],
     entity_ids: Sequence[str | int | None] | None,
     inputs: Mapping[str, Any],
     predictions: Sequence[str | float],
     probabilities: Mapping[str, Any] | None,
 ) -> bytes:
-    """One line of a segment: the predictions of a call.
+    """The line of all n predictions of a call.
 
     Args:
-        call: what the rows share, as `call_start` made it and ended by `"time":"...","latency_ms":...,`.
-        ids: of the predictions, n of them.
-        entity_ids: n of them; None where no row has one.
-        inputs: by feature, n values each, as lists or columns of `ml_microservice.features.columns`.
-        predictions: n of them.
-        probabilities: by class, n values each; NaN or None where the class is not among the best.
+        call: the result of `call_start`, followed by `"time":"...","latency_ms":...,`.
+        ids: n UUIDs of the predictions.
+        entity_ids: n entity ids; None if no row has one.
+        inputs: n values of each feature, as lists or columns of `ml_microservice.features.columns`.
+        predictions: n classes or numbers.
+        probabilities: n values of each class; NaN or None where the class is not among the likeliest.
     """
     columns = {
-        # Put in as it is, because a line may have megabytes, and each copy of it costs as much as writing it.
+        # Embedded as it is, so that a line of many megabytes is serialized once and not copied.
         "call": orjson.Fragment(call[:-1] + b"}"),
         "ids": ids,
         "entity_ids": entity_ids,
@@ -154,28 +156,28 @@ def prediction_line(
 
 
 def _without_nat(column: Any) -> Any:
-    """A column of moments with None for NaT, at which orjson fails."""
+    """A column with NaT replaced by None, because orjson cannot serialize NaT."""
     is_moments = isinstance(column, np.ndarray) and column.dtype.kind == "M"
     return as_list(column) if is_moments and np.isnat(column).any() else column
 
 
 def _listed(value: Any) -> Any:
-    """What orjson asks for where it takes an array for none of its own, such as one of objects."""
+    """The fallback of orjson for arrays that it does not support, such as arrays of objects."""
     if isinstance(value, np.ndarray):
         return as_list(value)
     raise TypeError
 
 
 def feedback_line(records: Sequence[FeedbackRecord]) -> bytes:
-    """One line of a segment: the feedback of a request."""
+    """The line of one request's feedback."""
     return orjson.dumps({"kind": "feedback", "records": [asdict(record) for record in records]}) + b"\n"
 
 
 def records_in(line: bytes) -> list[Record]:
-    """The records of one line of a segment.
+    """Parse a line of a segment.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a line of records.
     """
     try:
         data = orjson.loads(line)
@@ -186,7 +188,7 @@ def records_in(line: bytes) -> list[Record]:
             return list(_predictions(data))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"not a line of records: {error!r}") from None
-    raise ValueError(f"{kind!r} is no kind of record")
+    raise ValueError(f"{kind!r} is not a kind of record")
 
 
 def _predictions(data: Mapping[str, Any]) -> Iterator[PredictionRecord]:

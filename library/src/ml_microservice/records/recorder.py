@@ -1,4 +1,4 @@
-"""From answers to lines of the journal: what is recorded of personal data, of classes, and how, by model and route."""
+"""Turns answered predictions into lines of the journal, without personal data and with the likeliest classes only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ml_microservice.features.columns import Column, Columns, as_list
 from ml_microservice.features.fields import feature_fields
 from ml_microservice.features.spec import Feature, FeatureSpec, as_utc
+from ml_microservice.records.disk_sync import DiskSync, NotStored
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.record import call_start, prediction_line, row_line
-from ml_microservice.records.syncing import NotStored, Sync
 from ml_microservice.settings import RecordsSettings
 
 HASH_BYTES = 16
@@ -24,23 +24,23 @@ Values = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class Call(NamedTuple):
-    """A request for many rows, whose predictions are recorded."""
+    """A request for many rows whose predictions are recorded."""
 
     route: str
-    """How it asked: `predict`, `batch`, `infer`, `job`."""
+    """How the predictions were requested: `predict`, `batch`, `infer` or `job`."""
     started: float
-    """When it came, by `perf_counter`."""
+    """Value of `perf_counter` when the request arrived."""
     time: str
-    """When it is answered: ISO 8601, UTC."""
+    """Time of the answer: ISO 8601, UTC."""
 
 
 class Recorder:
     """Records the predictions of one process.
 
     Args:
-        journal: takes the lines.
+        journal: stores the lines.
         settings: what is recorded, and what happens when the disk is full.
-        on_unlogged: told how many predictions are answered without a record.
+        on_unlogged: called with the number of predictions that are answered without a record.
     """
 
     def __init__(
@@ -50,19 +50,19 @@ class Recorder:
         self.settings = settings
         self.on_unlogged = on_unlogged
         self.is_lenient = settings.when_full == "serve_unlogged"
-        """Whether predictions are answered without a record when none can be stored."""
+        """Whether predictions are answered without a record while records cannot be stored."""
 
     def check(self) -> None:
-        """See that predictions can be answered.
+        """Check whether predictions can be answered.
 
         Raises:
-            NotStored: records cannot be stored, and without them nothing is answered.
+            NotStored: records cannot be stored, and the settings forbid answers without them.
         """
         if self.journal.full is not None and not self.is_lenient:
             raise NotStored(self.journal.full)
 
     def may_skip(self, count: int) -> bool:
-        """Whether some predictions may be given without a record; they are counted then."""
+        """Whether predictions may be answered without a record. If so, they are counted."""
         if self.is_lenient:
             self.on_unlogged(count)
         return self.is_lenient
@@ -72,11 +72,11 @@ class ModelRecorder:
     """Records the predictions of one model.
 
     Args:
-        recorder: of the process.
-        spec: of the model's features.
-        classes: in the order of probabilities; none for a regression.
-        version: of the model.
-        model_id: of the model.
+        recorder: the recorder of the process.
+        spec: the model's features.
+        classes: the classes in the order of the probabilities; empty for a regression.
+        version: the model's version.
+        model_id: the model's id.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ModelRecorder:
         settings = recorder.settings
         self._classes = list(classes)
         self._n_best = settings.n_best if settings.n_best < len(classes) else None
-        """None where all classes are recorded."""
+        """How many classes are recorded; None for all."""
         self._hash = PiiHash(settings.pii_key.get_secret_value()) if settings.pii_key is not None else None
         is_kept = {feature.name: not feature.pii or settings.pii == "hash" for feature in spec.features}
         self._features = [feature for feature in spec.features if is_kept[feature.name]]
@@ -109,15 +109,15 @@ class ModelRecorder:
         prediction: str | float,
         probabilities: Mapping[str, float] | None,
     ) -> bytes:
-        """The record of one prediction.
+        """The line that records one prediction.
 
         Args:
-            route: how it was asked for.
+            route: how the prediction was requested.
             time: when it is answered: ISO 8601, UTC.
-            latency_ms: since the request came.
-            prediction_id: UUID.
-            entity_id: of the row.
-            values: by field of the request model.
+            latency_ms: time since the request arrived.
+            prediction_id: UUID of the prediction.
+            entity_id: the row's entity id.
+            values: the request's values, by field of the request model.
             prediction: the class, or the number.
             probabilities: by class.
         """
@@ -128,16 +128,23 @@ class ModelRecorder:
             likeliest = sorted(probabilities, key=probabilities.__getitem__, reverse=True)[: self._n_best]
             probabilities = {name: probabilities[name] for name in likeliest}
         call = _call(self._row_starts[route], time, latency_ms)
-        return row_line(call, prediction_id, entity_id, inputs, prediction, probabilities)
+        return row_line(
+            call,
+            prediction_id=prediction_id,
+            entity_id=entity_id,
+            inputs=inputs,
+            prediction=prediction,
+            probabilities=probabilities,
+        )
 
-    def keep(self, lines: Sequence[bytes]) -> Sync | None:
-        """Record predictions, all or none of them, by their lines.
+    def keep(self, lines: Sequence[bytes]) -> DiskSync | None:
+        """Store lines of predictions, all or none.
 
         Returns:
-            What to await before they are answered, if anything.
+            The sync to wait for before answering, if one is needed.
 
         Raises:
-            NotStored: they cannot be recorded; `may_skip` tells whether they may be answered.
+            NotStored: the lines cannot be stored. `may_skip` says whether the predictions may be answered anyway.
         """
         return self._append(b"".join(lines), len(lines))
 
@@ -150,29 +157,29 @@ class ModelRecorder:
         predictions: Sequence[str | float],
         probabilities: NDArray[np.float64] | None,
     ) -> bool:
-        """Record predictions of one call before they are answered; in a thread, since it may wait for the disk.
+        """Record the n predictions of a call before they are answered. Call it in a thread: it may wait for a sync.
 
         Args:
-            call: that is answered.
+            call: the call that is answered.
             prediction_ids: n UUIDs.
-            entity_ids: n of them.
+            entity_ids: n entity ids.
             columns: n values of each feature.
             predictions: n classes or numbers.
             probabilities: shape (n, classes).
 
         Returns:
-            Whether they are recorded.
+            Whether the predictions are recorded.
 
         Raises:
-            NotStored: they cannot be, and may not be answered.
+            NotStored: they cannot be recorded, so they must not be answered.
         """
         line = prediction_line(
             _call(self._call_starts[call.route], call.time.encode(), (perf_counter() - call.started) * 1000),
-            prediction_ids,
-            entity_ids if any(entity_id is not None for entity_id in entity_ids) else None,
-            {feature.name: self._column(feature, columns[feature.name]) for feature in self._features},
-            predictions,
-            None if probabilities is None else self._best(probabilities),
+            ids=prediction_ids,
+            entity_ids=entity_ids if any(entity_id is not None for entity_id in entity_ids) else None,
+            inputs={feature.name: self._column(feature, columns[feature.name]) for feature in self._features},
+            predictions=predictions,
+            probabilities=None if probabilities is None else self._best(probabilities),
         )
         try:
             stored = self._append(line, len(predictions))
@@ -192,7 +199,7 @@ class ModelRecorder:
         return values
 
     def _column(self, feature: Feature, column: Column) -> Any:
-        """A column as it is recorded: whole numbers that came with gaps, as floats, are whole numbers again."""
+        """A column as it is recorded. Integers that became floats, because some are missing, become integers again."""
         is_whole = feature.type in ("int", "category")
         if is_whole and isinstance(column, np.ndarray) and column.dtype.kind == "f":
             column = [None if value is None else int(value) for value in as_list(column)]
@@ -211,17 +218,17 @@ class ModelRecorder:
 
 
 class PiiHash:
-    """Keyed hashes of personal data: equal values have equal ones, and without the key none can be tried out.
+    """Keyed hashes of personal data. Equal values have equal hashes; without the key, values cannot be guessed.
 
     Args:
-        key: of any length.
+        key: a secret of any length.
     """
 
     def __init__(self, key: str) -> None:
         self._key = blake2b(key.encode()).digest()
 
     def of(self, value: Any) -> str | None:
-        """The hash of a value's JSON form, in hexadecimal; None of a missing value."""
+        """The hexadecimal hash of a value's JSON form; None for a missing value."""
         if value is None:
             return None
         plain = as_utc(value) if isinstance(value, datetime) else value
@@ -230,7 +237,7 @@ class PiiHash:
 
 
 class _Starts(dict[str, bytes]):
-    """How lines start, by route; made when a route is first used."""
+    """The starts of lines by route, created when a route is first used."""
 
     def __init__(self, make: Callable[[str], bytes]) -> None:
         self._make = make
@@ -241,12 +248,12 @@ class _Starts(dict[str, bytes]):
 
 
 def _call(start: bytes, time: bytes, latency_ms: float) -> bytes:
-    """The start of a line, up to what is told of single rows."""
+    """The start of a line, up to the fields of single rows."""
     return b'%b"time":"%b","latency_ms":%.3f,' % (start, time, latency_ms)
 
 
 def _getter(fields: Sequence[str]) -> Values:
-    """Takes the values of some fields out of a row, as fast as it can be done."""
+    """A function that takes the values of some fields out of a row; `itemgetter` is the fastest way."""
     if len(fields) > 1:
         return itemgetter(*fields)
     return lambda values: [values[field] for field in fields]

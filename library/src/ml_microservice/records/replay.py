@@ -1,4 +1,4 @@
-"""Sending records once more: those that a sink refused, or those of the database to another sink."""
+"""Sends records again: a sink's dead letters, or records of the database to another sink."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from pathlib import Path
 from time import sleep
 
 from ml_microservice.errors import Fault, ServiceError
-from ml_microservice.records.carrier import BATCH, waiting_seconds
+from ml_microservice.records.dead_letters import DeadLetters
 from ml_microservice.records.record import Record
-from ml_microservice.records.set_aside import DeadLetters
+from ml_microservice.records.sink_thread import BATCH, backoff_seconds
 from ml_microservice.records.sinks.sink import Refused, Sink, SinkDown
 
 TRIES = 5
-"""How often records are offered before giving up: somebody is waiting for the command to end."""
+"""Tries before giving up. They are few, because a person waits for the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of it."""
+    """How many records the sink took and refused."""
 
     taken: int
     refused: int
 
 
 def replay_dead_letters(sink: Sink, directory: Path) -> Replay:
-    """Offer a sink again what it refused, and remove what it takes.
+    """Send a sink its dead letters again, and remove those that it takes.
 
     Raises:
-        ServiceError: the sink is down; what it has not taken is kept.
+        ServiceError: the sink is down. Dead letters that it has not taken are kept.
     """
     taken = refused = 0
     with DeadLetters(directory, sink.name).taken() as letters:
@@ -37,7 +37,7 @@ def replay_dead_letters(sink: Sink, directory: Path) -> Replay:
         try:
             while letters:
                 batch = letters[:BATCH]
-                reasons = _offer(sink, batch)
+                reasons = _send(sink, batch)
                 left += [batch[row] for row in sorted(reasons)]
                 del letters[: len(batch)]
                 taken += len(batch) - len(reasons)
@@ -48,7 +48,7 @@ def replay_dead_letters(sink: Sink, directory: Path) -> Replay:
 
 
 def replay_records(sink: Sink, records: Iterable[Record], directory: Path) -> Replay:
-    """Send records to a sink; what it refuses becomes dead letters.
+    """Send records to a sink. Those that it refuses become dead letters.
 
     Raises:
         ServiceError: the sink is down.
@@ -56,9 +56,9 @@ def replay_records(sink: Sink, records: Iterable[Record], directory: Path) -> Re
     taken = refused = 0
     for batch in _batches(records):
         try:
-            reasons = _offer(sink, batch)
+            reasons = _send(sink, batch)
         except ServiceError as error:
-            advice = "run it again once the sink is up: what comes twice does no harm"
+            advice = "run it again once the sink is up: records that arrive twice do no harm"
             raise ServiceError(Fault(f"{error}; it has taken {taken} records", advice=advice)) from None
         if reasons:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -68,8 +68,8 @@ def replay_records(sink: Sink, records: Iterable[Record], directory: Path) -> Re
     return Replay(taken, refused)
 
 
-def _offer(sink: Sink, records: Sequence[Record]) -> dict[int, str]:
-    """Send records; gives the reasons of those that are refused, by position.
+def _send(sink: Sink, records: Sequence[Record]) -> dict[int, str]:
+    """Send records; returns why records are refused, by position.
 
     Raises:
         ServiceError: the sink is down.
@@ -82,7 +82,7 @@ def _offer(sink: Sink, records: Sequence[Record]) -> dict[int, str]:
         except SinkDown as down:
             if failures == TRIES:
                 raise ServiceError(Fault(f"{sink.name} does not take records: {down}")) from None
-            sleep(waiting_seconds(failures))
+            sleep(backoff_seconds(failures))
         else:
             break
     return {}

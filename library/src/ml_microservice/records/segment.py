@@ -1,8 +1,8 @@
 """Segments: the local files of records, each written by one process.
 
-A segment is a header line and then lines of `records.record`. Its writer holds a lock on it: a segment whose lock can
-be taken is closed, whether its writer has closed it or died. It appears under its name with its header and
-locked, so that nobody ever takes one that is being made for one that is closed.
+A segment is a header line followed by lines of `records.record`. Its writer holds a lock on it: a segment whose lock
+can be taken is closed, whether its writer closed it or died. A segment gets its final name only once it is locked and
+has its header, so that a new segment is never mistaken for a closed one.
 """
 
 import errno
@@ -19,17 +19,17 @@ import orjson
 from ml_microservice.errors import Fault, ServiceError
 
 FORMAT = 1
-"""Of the lines; a reader leaves segments of another format alone."""
+"""Format of the lines. A reader ignores segments of another format."""
 SUFFIX, UNFINISHED = ".jsonl", ".new"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
-"""Errors of a disk that may pass; any other means that the folder cannot be used."""
+"""Disk errors that may pass. Any other error means that the folder cannot be used."""
 RESERVE = 2**16
-"""Bytes that must be free for a segment to be made: less would be full again at once."""
+"""Bytes that must be free to create a segment; with less, it would be full at once."""
 ABANDONED_SECONDS = 60
-"""Age of a file that was never finished being made; making one takes less than a millisecond."""
+"""Age at which an unfinished segment counts as abandoned. Creating one takes less than a millisecond."""
 
 sync_data = getattr(os, "fdatasync", os.fsync)
-"""macOS has only the latter."""
+"""Flushes a file's data to the disk. macOS has no `fdatasync`."""
 
 
 def segments_folder(directory: Path) -> Path:
@@ -43,10 +43,10 @@ def segment_files(directory: Path) -> list[Path]:
 
 
 def prepare_folder(directory: Path) -> Path:
-    """Make the folder of segments if there is none.
+    """Create the folder of segments if it does not exist.
 
     Raises:
-        ServiceError: it cannot be made, or not be written to.
+        ServiceError: the folder cannot be created or written to.
     """
     folder = segments_folder(directory)
     try:
@@ -60,7 +60,7 @@ def prepare_folder(directory: Path) -> Path:
 
 
 def unusable(directory: Path, error: OSError) -> ServiceError:
-    """What to tell people of a folder that cannot be used."""
+    """The error for a folder of records that cannot be used."""
     advice = "make it writable, set another records.directory, or, to record nothing, records.sinks: []"
     return ServiceError(
         Fault(f"records cannot be written to {directory}: {error.strerror}", "config.yaml", advice=advice)
@@ -73,33 +73,33 @@ class Segment:
     def __init__(self, path: Path, descriptor: int, size: int) -> None:
         self.path = path
         self.size = size
-        """In bytes, of whole lines."""
+        """Bytes of complete lines."""
         self._descriptor = descriptor
         self._start = self._synced = size
 
     @classmethod
     def create(cls, folder: Path, project: str) -> "Segment":
-        """A new segment with its header, on the disk for good.
+        """Create a segment with its header, synced to the disk.
 
         Raises:
-            OSError: there is no space, or the folder cannot be used.
+            OSError: the disk is full, or the folder cannot be used.
         """
         now = datetime.now(UTC)
         path = folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{uuid4().hex[:8]}{SUFFIX}"
         header = orjson.dumps({"format": FORMAT, "project": project, "started_at": now.isoformat()}) + b"\n"
-        made = path.with_name(f"{path.name}{UNFINISHED}")
+        unfinished = path.with_name(f"{path.name}{UNFINISHED}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(made, flags, 0o660)
+        descriptor = os.open(unfinished, flags, 0o660)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write(descriptor, header + b" " * RESERVE)
             os.ftruncate(descriptor, len(header))
             sync_data(descriptor)
-            made.rename(path)
+            unfinished.rename(path)
             _sync_folder(folder)
         except OSError:
             os.close(descriptor)
-            for left in (made, path):
+            for left in (unfinished, path):
                 with suppress(OSError):
                     left.unlink(missing_ok=True)
             raise
@@ -107,53 +107,53 @@ class Segment:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing follows the header."""
+        """Whether the segment has no lines after its header."""
         return self.size == self._start
 
     @property
     def is_synced(self) -> bool:
-        """Whether all lines are on the disk for good."""
+        """Whether all lines have been synced to the disk."""
         return self.size == self._synced
 
     @property
     def is_deleted(self) -> bool:
-        """Whether somebody has deleted the file, so that nobody would ever read what is appended."""
+        """Whether the file has been deleted, so that appended lines would never be read."""
         return os.fstat(self._descriptor).st_nlink == 0
 
     def append(self, line: bytes) -> None:
-        """Write a line, whole or not at all; what the process has written survives its death.
+        """Write a line. Once this returns, the line survives the death of the process.
 
         Raises:
-            OSError: it is not written; part of it may be, until it is `cut`.
+            OSError: the line was not written, or only partly: call `truncate` before appending again.
         """
         written = os.write(self._descriptor, line)
         if written != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += written
 
-    def cut(self) -> None:
-        """Remove what was written of a line that could not be written whole.
+    def truncate(self) -> None:
+        """Remove the part of a line that a failed `append` has written.
 
         Raises:
-            OSError: it could not; the segment may end in a torn line, and nothing may be appended any more.
+            OSError: the segment may now end in a torn line, so nothing may be appended to it any more.
         """
         os.ftruncate(self._descriptor, self.size)
 
     def sync(self) -> None:
-        """Have all lines on the disk for good; a power loss cannot take them any more.
+        """Sync all lines to the disk, so that they survive a power loss.
 
         Raises:
-            OSError: the disk failed. What it lost cannot be known, and nothing may be appended any more.
+            OSError: the disk failed and may have lost lines, so nothing may be appended to the segment any more.
         """
         size = self.size
         try:
             sync_data(self._descriptor)
         finally:
-            # The kernel reports a failure once, and then counts what it lost as written.
+            # The kernel reports a failure only once: a second sync would succeed without the lost data.
             self._synced = size
 
     def close(self) -> None:
-        """Let go of the file; one without lines is deleted."""
+        """Close the file; a segment without lines is deleted."""
         if self.is_empty:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -161,7 +161,7 @@ class Segment:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove files of processes that were killed while they made a segment."""
+    """Remove unfinished segments of processes that were killed."""
     for path in folder.glob(f"*{UNFINISHED}"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - ABANDONED_SECONDS:
@@ -169,7 +169,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def waiting_bytes(directory: Path) -> int:
-    """The size of all segments, of all processes."""
+    """Size of all segments of all processes."""
     total = 0
     with suppress(FileNotFoundError), os.scandir(segments_folder(directory)) as entries:
         for entry in entries:
@@ -184,7 +184,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk for good."""
+    """Sync the entries of a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

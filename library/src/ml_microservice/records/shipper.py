@@ -1,4 +1,4 @@
-"""The shipper: takes records from the segments of a folder to all sinks, and deletes the segments that all have."""
+"""The shipper: sends the records of a folder to all sinks, and deletes segments that all sinks have taken."""
 
 import fcntl
 import logging
@@ -8,94 +8,93 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import BinaryIO
 
-from ml_microservice.records.carrier import Carrier, Ending
-from ml_microservice.records.reading import SegmentFile, Segments, if_closed, whole_lines
-from ml_microservice.records.set_aside import Quarantine
+from ml_microservice.records.quarantine import Quarantine
+from ml_microservice.records.record_counts import RecordCounts
+from ml_microservice.records.segment_reader import SegmentFile, Segments, complete_lines, locked_if_closed
+from ml_microservice.records.sink_thread import SinkThread, StopEvent
 from ml_microservice.records.sinks.sink import Sink
-from ml_microservice.records.tally import Tally
 
 logger = logging.getLogger(__name__)
 LOCK_TRIES = 20
-TIDY_SECONDS = 1.0
-"""Time between two looks for segments to delete."""
+CLEANUP_SECONDS = 1.0
+"""Interval at which shipped segments are deleted."""
 
 
 class Shipper:
-    """Ships the records of a folder; one shipper works on it at a time, in whatever process.
+    """Ships the records of a folder. Only one process may do so at a time: see `sole_shipper`.
 
     Args:
-        directory: of records.
-        project: whose segments are shipped.
-        sinks: that take them; a segment is deleted once all of them have.
-        ending: told when to end.
+        directory: the folder of records.
+        project: the project whose segments are shipped.
+        sinks: where records go. A segment is deleted once all sinks have taken it.
+        stop: set when the shipper is to stop.
     """
 
-    def __init__(self, directory: Path, project: str, sinks: Sequence[Sink], ending: Ending) -> None:
+    def __init__(self, directory: Path, project: str, sinks: Sequence[Sink], stop: StopEvent) -> None:
         self._directory = directory
-        self._ending = ending
+        self._stop_event = stop
         self._segments = Segments(directory, project)
         quarantine = Quarantine(directory)
-        self._carriers = [Carrier(sink, directory, project, quarantine, ending) for sink in sinks]
-        self._tally = Tally(directory)
+        self._threads = [SinkThread(sink, directory, project, quarantine, stop) for sink in sinks]
+        self._counts = RecordCounts(directory)
         self._foreign: list[str] = []
-        self._trouble = ""
+        self._last_error = ""
 
     def run(self, drain_seconds: float | None = None) -> bool:
-        """Ship until told to end and done; tells whether everything has been taken.
+        """Ship until told to stop; returns whether everything was shipped.
 
         Args:
-            drain_seconds: time that the sinks then have; without limit by default.
+            drain_seconds: time for shipping the rest after that; unlimited by default.
         """
-        for carrier in self._carriers:
-            carrier.start()
-        while not self._ending.wait(TIDY_SECONDS):
-            self._tidy()
+        for thread in self._threads:
+            thread.start()
+        while not self._stop_event.wait(CLEANUP_SECONDS):
+            self._clean_up()
         deadline = None if drain_seconds is None else monotonic() + drain_seconds
-        for carrier in self._carriers:
-            carrier.join(None if deadline is None else max(0.0, deadline - monotonic()))
-        self._tidy()
-        return not any(carrier.has_left for carrier in self._carriers)
+        for thread in self._threads:
+            thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
+        self._clean_up()
+        return not any(thread.has_unshipped for thread in self._threads)
 
-    def _tidy(self) -> None:
-        """Delete what all sinks have, and count what they have not."""
+    def _clean_up(self) -> None:
+        """Delete segments that all sinks have taken, and count the records of the others."""
         try:
-            segments, foreign = self._segments.look()
-            if foreign and foreign != self._foreign:
-                names = ", ".join(foreign)
-                logger.error("segments of another format or project are left where they are: %s", names)
-            self._foreign = foreign
-            all_marks = [carrier.marks for carrier in self._carriers]
-            for segment in segments:
-                self._delete_if_done(segment, min(segment.mark(marks).offset for marks in all_marks))
-            self._tally.count(segments, all_marks)
+            found = self._segments.scan()
+            if found.foreign and found.foreign != self._foreign:
+                logger.error("segments of another format or project are ignored: %s", ", ".join(found.foreign))
+            self._foreign = found.foreign
+            all_marks = [thread.marks for thread in self._threads]
+            for segment in found.readable:
+                self._delete_if_shipped(segment, min(segment.mark(marks).offset for marks in all_marks))
+            self._counts.update(found.readable, all_marks)
         except OSError as error:
-            if str(error) != self._trouble:
-                logger.exception("segments cannot be tidied up")
-            self._trouble = str(error)
+            if str(error) != self._last_error:
+                logger.exception("shipped segments cannot be deleted")
+            self._last_error = str(error)
         else:
-            self._trouble = ""
+            self._last_error = ""
 
-    def _delete_if_done(self, segment: SegmentFile, taken: int) -> None:
-        with suppress(FileNotFoundError), if_closed(segment.path) as is_closed:
-            if not is_closed or whole_lines(segment.path, taken, limit=4096):
+    def _delete_if_shipped(self, segment: SegmentFile, taken: int) -> None:
+        with suppress(FileNotFoundError), locked_if_closed(segment.path) as is_closed:
+            if not is_closed or complete_lines(segment.path, taken, limit=4096):
                 return
             torn = segment.path.stat().st_size - taken
             segment.path.unlink()
             if torn > 0:
-                logger.warning("%s ended in a torn line of %d bytes, which is left out", segment.name, torn)
-                self._tally.cut(torn)
+                logger.warning("%s ended in a torn line of %d bytes, which is skipped", segment.name, torn)
+                self._counts.add_torn_bytes(torn)
 
 
 @contextmanager
 def sole_shipper(directory: Path) -> Iterator[bool]:
-    """Whether no other process ships the records of a folder; none can begin to within the block."""
+    """Yield whether this process may ship the records of a folder. It holds the shipper's lock within the block."""
     directory.mkdir(parents=True, exist_ok=True)
     with lock_file(directory).open("ab") as file:
-        yield _is_taken(file)
+        yield _take_lock(file)
 
 
-def _is_taken(file: BinaryIO) -> bool:
-    """Take the lock; who asks for the status holds it for some microseconds, so one try tells nothing."""
+def _take_lock(file: BinaryIO) -> bool:
+    """Try several times: reading the status takes the lock for some microseconds."""
     for _ in range(LOCK_TRIES):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,5 +106,5 @@ def _is_taken(file: BinaryIO) -> bool:
 
 
 def lock_file(directory: Path) -> Path:
-    """The file that the shipper of a folder holds a lock on."""
+    """The file that the shipper of a folder locks."""
     return directory / "ship.lock"

@@ -1,17 +1,17 @@
-"""The shipping of records, beside a process that writes them."""
+"""The child process that ships the records of a service."""
 
 from ml_microservice.processes.companion import Companion
 from ml_microservice.settings import Settings
 
 DRAIN_SECONDS = 5
-"""Time to ship what is left when the process ends; what is left then is shipped after the next start."""
+"""Time for shipping the rest when the service stops. Records left after it are shipped after the next start."""
 
 
-class Shipping(Companion):
-    """`ml-service records ship` as a child; stop it after the last record was written.
+class ShippingChild(Companion):
+    """Runs `ml-service records ship` as a child, if the settings ask for that. Stop it after the last record.
 
     Args:
-        settings: of the project, which say whether its processes ship their records at all.
+        settings: the project's settings.
     """
 
     def __init__(self, settings: Settings) -> None:

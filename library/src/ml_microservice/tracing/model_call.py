@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import time_ns
 
-from ml_microservice.tracing.current import CURRENT, Span, Value
+from ml_microservice.tracing.current_span import CURRENT, Span, Value
 
 NAME = "model"
 

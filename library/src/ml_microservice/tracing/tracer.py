@@ -24,7 +24,7 @@ from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import Tracer as OtelTracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ml_microservice.tracing.current import Span, Value, at_work_on
+from ml_microservice.tracing.current_span import Span, Value, at_work_on
 
 logger = logging.getLogger(__name__)
 PATH = "/v1/traces"
@@ -35,7 +35,7 @@ W3C = TraceContextTextMapPropagator()
 
 
 class SampledSpan:
-    """See `ml_microservice.tracing.current.Span`."""
+    """See `ml_microservice.tracing.current_span.Span`."""
 
     def __init__(self, tracer: OtelTracer, span: OtelSpan) -> None:
         self._tracer = tracer
@@ -48,7 +48,7 @@ class SampledSpan:
         W3C.inject(carrier, set_span_in_context(self.span, Context()))
         return carrier["traceparent"]
 
-    def note(self, name: str, value: Value) -> None:
+    def set_attribute(self, name: str, value: Value) -> None:
         """See `Span`."""
         self.span.set_attribute(name, value)
 
@@ -61,7 +61,7 @@ class SampledSpan:
         self.span.set_attribute("error.type", kind)
         self.span.set_status(StatusCode.ERROR)
 
-    def happened(self, name: str, values: Mapping[str, Value]) -> None:
+    def add_event(self, name: str, values: Mapping[str, Value]) -> None:
         """See `Span`."""
         self.span.add_event(name, values)
 

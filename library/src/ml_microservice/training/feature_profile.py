@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ml_microservice.errors import listed
 from ml_microservice.features.layout import is_missing
 from ml_microservice.features.spec import Feature, FeatureSpec
-from ml_microservice.pages.wording import limit, percent
+from ml_microservice.pages.number_format import limit, percent
 
 SHAPE_BARS = 16
 """The most bars of a distribution."""

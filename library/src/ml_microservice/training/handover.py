@@ -6,8 +6,8 @@ from ml_microservice.artefact.archive import read_archive, write_archive
 from ml_microservice.artefact.manifest import Manifest
 from ml_microservice.artefact.reading import read_artefact
 from ml_microservice.artefact.store import MANIFEST, POINTER, model_store, version_folder
+from ml_microservice.atomic_file import written_atomically
 from ml_microservice.errors import ArtefactError, Fault
-from ml_microservice.monitoring.exporting import appearing
 from ml_microservice.settings import Settings
 from ml_microservice.training.origin import code_digest
 
@@ -23,10 +23,10 @@ def export_model(settings: Settings, target: Path, report: Path | None = None) -
     """
     folder = version_folder(settings, POINTER)
     artefact = read_artefact(folder, settings.name)
-    with appearing(target) as file:
+    with written_atomically(target) as file:
         write_archive(folder, file)
     if report is not None:
-        with appearing(report) as file:
+        with written_atomically(report) as file:
             file.write_bytes(artefact.files[REPORT])
     return artefact.manifest
 

@@ -9,7 +9,7 @@ from ml_microservice.artefact.reference import FORMAT, Reference
 from ml_microservice.features.layout import is_missing
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.predictor import Predictions
-from ml_microservice.monitoring.describing import describe_feature, describe_numbers, describe_predictions
+from ml_microservice.monitoring.description import describe_feature, describe_numbers, describe_predictions
 
 MOST_ROWS = 100_000
 """The most rows to describe; a larger frame is sampled, because drift in a window of records is no finer."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ml_microservice.errors import listed
 from ml_microservice.evaluation import METRICS, ClassificationDetails, Evaluation, Floats, Importance, Metric
 from ml_microservice.pages.drawing import Plot
+from ml_microservice.pages.number_format import number, percent
 from ml_microservice.pages.templates import templates
-from ml_microservice.pages.wording import number, percent
 from ml_microservice.training.feature_profile import FeatureProfile
 from ml_microservice.training.plots import classification_plots, importance_plot, regression_plots
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ml_microservice.monitoring.describing import describe_numbers
+from ml_microservice.monitoring.description import describe_numbers
 from ml_microservice.monitoring.drift.measures import (
     cramers_v,
     kolmogorov_smirnov,

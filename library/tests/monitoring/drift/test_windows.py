@@ -19,7 +19,7 @@ from ml_microservice.cli import app
 from ml_microservice.errors import ArtefactError, ConfigError, ServiceError
 from ml_microservice.inference.served_model import load_served_model
 from ml_microservice.monitoring.drift.result import DriftReport
-from ml_microservice.monitoring.drift.windows import drift_of
+from ml_microservice.monitoring.drift.windows import measure_drift
 from ml_microservice.records.record import PredictionRecord
 from ml_microservice.records.sinks.database import DatabaseSink
 from ml_microservice.settings import Settings, load_settings
@@ -85,7 +85,7 @@ def client(recorded: Settings) -> Iterator[TestClient]:
 
 
 def test_a_window_is_compared_with_the_reference_of_its_model(recorded: Settings) -> None:
-    report = drift_of(recorded)
+    report = measure_drift(recorded)
     assert (report.rows, report.recorded, report.model_version) == (ROWS, ROWS, version_of(recorded))
     assert [drift.name for drift in report.alarms] == ["colour"]
     assert report.not_compared == {"owner": "personal data, of which training keeps no reference"}
@@ -93,12 +93,12 @@ def test_a_window_is_compared_with_the_reference_of_its_model(recorded: Settings
 
 def test_records_of_other_versions_are_left_out(recorded: Settings) -> None:
     record_houses(recorded, "20200101-000000-abcdef", start=ROWS)
-    assert drift_of(recorded).recorded == ROWS
+    assert measure_drift(recorded).recorded == ROWS
 
 
 def test_a_window_without_records_has_too_few(recorded: Settings) -> None:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    report = drift_of(recorded, long_ago, long_ago + timedelta(days=1))
+    report = measure_drift(recorded, long_ago, long_ago + timedelta(days=1))
     assert report.status == "too_few_rows"
     assert report.not_compared.keys() == {"owner"}  # of the others, nothing is known
 
@@ -106,7 +106,7 @@ def test_a_window_without_records_has_too_few(recorded: Settings) -> None:
 def test_a_name_to_ignore_that_is_no_feature_is_told(recorded: Settings) -> None:
     settings = load_settings(recorded.root, {"SERVICE__MONITORING__IGNORE": "colur"})
     with pytest.raises(ConfigError, match=r"'colur', which is no feature.*did you mean 'colour'"):
-        drift_of(settings)
+        measure_drift(settings)
 
 
 def test_the_command_prints_a_table_writes_a_page_and_fails_a_pipeline(recorded: Settings, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_model_without_a_reference_is_told_clearly(recorded: Settings) -> None
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / REFERENCE).unlink()
     with pytest.raises(ArtefactError, match=r"has no reference.*train again"):
-        drift_of(recorded)
+        measure_drift(recorded)
     with TestClient(create_app(recorded)) as client:
         answer = client.get("/monitoring/drift")
         assert answer.status_code == 404

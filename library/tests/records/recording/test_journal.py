@@ -17,9 +17,9 @@ import orjson
 import pytest
 
 from ml_microservice.errors import ServiceError
-from ml_microservice.records.journal import CAP_REACHED, Journal, Turn
+from ml_microservice.records.disk_sync import NotStored
+from ml_microservice.records.journal import CAP_REACHED, Journal, JournalStatus
 from ml_microservice.records.segment import segment_files, segments_folder
-from ml_microservice.records.syncing import NotStored
 from ml_microservice.settings import RecordsSettings
 from tests import waiting
 
@@ -155,8 +155,8 @@ def test_who_gives_up_waiting_does_not_make_others_give_up(journals: Any) -> Non
 def test_a_full_disk_stores_whole_lines_or_none_and_recovers_by_itself(
     journals: Any, small_disk: Path, size: int
 ) -> None:
-    turns: list[Turn] = []
-    journal = Journal(small_disk, "houses", RecordsSettings(sync_milliseconds=10), turns.append)
+    statuses: list[JournalStatus] = []
+    journal = Journal(small_disk, "houses", RecordsSettings(sync_milliseconds=10), statuses.append)
     journal.open()
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 1_000_000)
@@ -178,8 +178,8 @@ def test_a_full_disk_stores_whole_lines_or_none_and_recovers_by_itself(
     journal.append(line)
     journal.close()
     assert len(lines(small_disk)) == stored + 1
-    assert sum(turn.appended for turn in turns) == stored + 1
-    assert {turn.is_full for turn in turns} == {True, False}
+    assert sum(status.appended for status in statuses) == stored + 1
+    assert {status.is_full for status in statuses} == {True, False}
 
 
 def test_a_service_that_starts_on_a_full_disk_waits_for_space(journals: Any, small_disk: Path) -> None:

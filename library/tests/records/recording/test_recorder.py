@@ -174,7 +174,14 @@ def test_the_line_of_a_call_gives_back_what_was_put_in(
     chances = np.linspace(0, 1, count * 2).reshape(count, 2)
     best = {"a": np.where(chances[:, 0] < 0.5, np.nan, chances[:, 0]), "b": chances[:, 1]}
     names = [str(row) for row in range(count)]
-    line = prediction_line(start, names, ids[:count] if has_ids else None, columns, names, best)
+    line = prediction_line(
+        start,
+        ids=names,
+        entity_ids=ids[:count] if has_ids else None,
+        inputs=columns,
+        predictions=names,
+        probabilities=best,
+    )
     assert line.count(b"\n") == 1
     for row, record in enumerate(records_in(line)):
         assert isinstance(record, PredictionRecord)
@@ -193,7 +200,14 @@ def test_the_line_of_a_call_gives_back_what_was_put_in(
 @given(st.dictionaries(TEXT, COLUMNS["list"][0], max_size=5), st.none() | TEXT | WHOLE, TEXT | FLOATS)
 def test_the_line_of_a_row_gives_back_what_was_put_in(inputs: dict[str, Any], entity_id: Any, prediction: Any) -> None:
     start = call_start("v1", "m1", "predict", list(inputs)) + b'"time":"now","latency_ms":1.5,'
-    line = row_line(start, "id1", entity_id, tuple(inputs.values()), prediction, {"a": 0.5})
+    line = row_line(
+        start,
+        prediction_id="id1",
+        entity_id=entity_id,
+        inputs=tuple(inputs.values()),
+        prediction=prediction,
+        probabilities={"a": 0.5},
+    )
     expected: list[Record] = [
         PredictionRecord(
             prediction_id="id1",

@@ -32,7 +32,14 @@ class Writer:
         self.ids += ids
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         call = call_start("v1", "m1", "predict") + b'"time":"%b","latency_ms":0.5,' % time.encode()
-        return prediction_line(call, ids, None, {"size": [1.5] * rows}, ["yes"] * rows, {"yes": [0.9] * rows})
+        return prediction_line(
+            call,
+            ids=ids,
+            entity_ids=None,
+            inputs={"size": [1.5] * rows},
+            predictions=["yes"] * rows,
+            probabilities={"yes": [0.9] * rows},
+        )
 
     def feedback(self) -> bytes:
         """A line of feedback."""

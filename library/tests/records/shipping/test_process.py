@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from ml_microservice.records.shipping import NICE
+from ml_microservice.records.shipping_process import NICE
 from tests import waiting
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 until = partial(waiting.until, seconds=30)
 PARENT = """
 import sys, time
-from ml_microservice.records.shipping_child import Shipping
+from ml_microservice.records.shipping_child import ShippingChild
 from ml_microservice.settings import load_settings
 
-shipping = Shipping(load_settings())
+shipping = ShippingChild(load_settings())
 shipping.start()
 time.sleep(float(sys.argv[1]))
 shipping.stop()

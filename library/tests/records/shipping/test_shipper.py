@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from ml_microservice.records.carrier import Ending
 from ml_microservice.records.positions import load_position, position_file, read_json
 from ml_microservice.records.record import Record
 from ml_microservice.records.replay import replay_dead_letters, replay_records
 from ml_microservice.records.shipper import Shipper, sole_shipper
+from ml_microservice.records.sink_thread import StopEvent
 from ml_microservice.records.sinks.sink import Sink
 from ml_microservice.records.status import StatusReader
 from tests import waiting
+from tests.records.lag import is_shipped
 
 until = partial(waiting.until, seconds=10)
 
@@ -26,30 +27,30 @@ until = partial(waiting.until, seconds=10)
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failures are waited for as in life, only shorter."""
-    monkeypatch.setattr("ml_microservice.records.carrier.FIRST_WAIT_SECONDS", 0.02)
-    monkeypatch.setattr("ml_microservice.records.carrier.LONGEST_WAIT_SECONDS", 0.1)
-    monkeypatch.setattr("ml_microservice.records.shipper.TIDY_SECONDS", 0.05)
+    monkeypatch.setattr("ml_microservice.records.sink_thread.FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("ml_microservice.records.sink_thread.LONGEST_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("ml_microservice.records.shipper.CLEANUP_SECONDS", 0.05)
 
 
 @contextmanager
 def shipping(directory: Path, *sinks: Sink) -> Iterator[None]:
     """Ship while the block runs, then ship what is left."""
-    ending = Ending()
-    shipper = Shipper(directory, "houses", sinks, ending)
+    stop = StopEvent()
+    shipper = Shipper(directory, "houses", sinks, stop)
     thread = threading.Thread(target=shipper.run, args=(5,))
     thread.start()
     try:
         yield
     finally:
-        ending.set()
+        stop.set()
         thread.join()
 
 
 def ship_once(directory: Path, *sinks: Sink) -> bool:
     """Ship what is there."""
-    ending = Ending(tries=2, waits_for_writers=False)
-    ending.set()
-    return Shipper(directory, "houses", sinks, ending).run()
+    stop = StopEvent(tries=2, waits_for_writers=False)
+    stop.set()
+    return Shipper(directory, "houses", sinks, stop).run()
 
 
 def status(directory: Path, *names: str, is_exact: bool = True) -> Any:
@@ -251,7 +252,7 @@ def test_the_status_counts_what_no_sink_has_taken(writer: Any, list_sink: Any, i
     ship_once(writer.directory, down)
     found = status(writer.directory, "down", is_exact=is_exact)
     assert (found.sinks[0].lag_records, found.sinks[0].lag_seconds, found.sinks[0].shipped) == (0, 0, 4502)
-    assert found.is_done
+    assert is_shipped(found)
 
 
 def test_records_of_the_database_can_be_sent_to_another_sink(writer: Any, list_sink: Any) -> None:

@@ -80,7 +80,16 @@ def write_segment(folder: Path, ids: list[str]) -> None:
     start = call_start("v1", "m1", "batch") + b'"time":"2026-11-21T06:00:01.250Z","latency_ms":0.5,'
     for first in range(0, len(ids), 5):
         inputs, probabilities = {"floor area": [1.5] * 5}, {"yes": [0.9] * 5}
-        segment.append(prediction_line(start, ids[first : first + 5], None, inputs, ["yes"] * 5, probabilities))
+        segment.append(
+            prediction_line(
+                start,
+                ids=ids[first : first + 5],
+                entity_ids=None,
+                inputs=inputs,
+                predictions=["yes"] * 5,
+                probabilities=probabilities,
+            )
+        )
     segment.close()
 
 

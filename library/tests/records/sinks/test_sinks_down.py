@@ -17,6 +17,7 @@ from ml_microservice.records.segment import segment_files
 from ml_microservice.records.status import StatusReader
 from ml_microservice.settings import load_settings
 from tests.records.callers import Callers, assert_accounted_for, calling
+from tests.records.lag import is_shipped
 from tests.records.serving import serving, until
 from tests.records.sinks.conftest import Receiver
 
@@ -74,7 +75,7 @@ def call(
                 start()
             until(lambda: not is_failing())
         callers.end()
-        until(lambda: StatusReader(directory, "houses", [sink], is_exact=True).read().is_done)
+        until(lambda: is_shipped(StatusReader(directory, "houses", [sink], is_exact=True).read()))
         service.stop()
     assert callers.unanswered == set()
     assert segment_files(directory) == []

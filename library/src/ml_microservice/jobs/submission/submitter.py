@@ -20,7 +20,7 @@ from ml_microservice.jobs.submission.body import JSON, Received, not_kept, recei
 from ml_microservice.jobs.submission.chunks import Cut, cut, cut_json
 from ml_microservice.jobs.submission.inserter import JobInserter
 from ml_microservice.settings import Settings
-from ml_microservice.tracing.current import CURRENT
+from ml_microservice.tracing.current_span import CURRENT
 
 logger = logging.getLogger(__name__)
 SMALL_BYTES = 64 * 2**10
@@ -86,7 +86,7 @@ class JobSubmitter:
             raise
         span = CURRENT.get()
         if span is not None:
-            span.note("job.id", job_id)
+            span.set_attribute("job.id", job_id)
         job = NewJob(
             *(job_id, sent.media_type, is_single, body.digest, sent.idempotency_key, sent.webhook_url),
             chunks=kept.chunks,

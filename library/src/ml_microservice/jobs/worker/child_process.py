@@ -16,7 +16,7 @@ from ml_microservice.jobs.worker.watchdog import Shutdown, Watchdog
 from ml_microservice.records.journal import Journal
 from ml_microservice.records.recorder import ModelRecorder, Recorder
 from ml_microservice.settings import Settings
-from ml_microservice.tracing.opening import open_tracer
+from ml_microservice.tracing.startup import open_tracer
 
 if TYPE_CHECKING:
     from ml_microservice.jobs.store.job_store import JobStore

@@ -21,7 +21,7 @@ from ml_microservice.jobs.results.chunk_result import pack
 from ml_microservice.jobs.worker.prediction_ids import prediction_ids
 from ml_microservice.jobs.worker.watchdog import WatchedChunks
 from ml_microservice.records.recorder import Call, ModelRecorder
-from ml_microservice.tracing.current import happened
+from ml_microservice.tracing.current_span import add_event
 
 if TYPE_CHECKING:
     from ml_microservice.jobs.storage import JobStorage
@@ -126,7 +126,7 @@ class ChunkRunner:
         entity_ids = [entity_id for row, entity_id in enumerate(rows.entity_ids) if row not in problems]
         values, probabilities = predictions.values, predictions.probabilities
         is_logged = self._records.keep_rows(call, ids, entity_ids, columns, values, probabilities)
-        happened("recorded" if is_logged else "unlogged", {"rows": len(ids)})
+        add_event("recorded" if is_logged else "unlogged", {"rows": len(ids)})
         return replace(answers, is_logged=is_logged)
 
     def _finished(self, chunk: ClaimedChunk, answers: AnswerTable, time: str) -> FinishedChunk:

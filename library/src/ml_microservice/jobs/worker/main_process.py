@@ -22,9 +22,9 @@ from ml_microservice.logs import configure_logging
 from ml_microservice.processes.companion import Companion
 from ml_microservice.processes.metrics import metrics_folder, shared_metrics
 from ml_microservice.records.segment import prepare_folder
-from ml_microservice.records.shipping_child import Shipping
+from ml_microservice.records.shipping_child import ShippingChild
 from ml_microservice.settings import CONFIG_FILE, Settings
-from ml_microservice.tracing.opening import require_tracing
+from ml_microservice.tracing.startup import require_tracing
 
 if TYPE_CHECKING:
     from ml_microservice.inference.served_model import ReadModel
@@ -55,7 +55,7 @@ def run_worker(settings: Settings) -> None:
         if settings.records.sinks:
             prepare_folder(settings.records_directory)
         _serve_metrics(settings)
-        companions = [Companion("sweeps jobs", ["sweep"], drain_seconds=2), Shipping(settings)]
+        companions = [Companion("sweeps jobs", ["sweep"], drain_seconds=2), ShippingChild(settings)]
         work = Work(settings, model, f"{settings.name}-{os.getpid()}@{socket.gethostname()}")
         work.add_to(app)
         # The collector's marks would make private copies of shared pages.

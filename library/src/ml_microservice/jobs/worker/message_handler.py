@@ -15,9 +15,9 @@ from ml_microservice.jobs.job import ChunkRef, ClaimedChunk, FinishedChunk
 from ml_microservice.jobs.worker import metrics
 from ml_microservice.jobs.worker.chunk_runner import ChunkRunner
 from ml_microservice.jobs.worker.watchdog import Reason, Shutdown, Stopped, Watchdog, WatchedChunks
+from ml_microservice.records.disk_sync import NotStored
 from ml_microservice.records.recorder import Recorder
-from ml_microservice.records.syncing import NotStored
-from ml_microservice.tracing.current import note
+from ml_microservice.tracing.current_span import set_attribute
 
 if TYPE_CHECKING:
     from ml_microservice.jobs.store.job_store import JobStore
@@ -122,7 +122,7 @@ class MessageHandler:
                 try:
                     with self._traced(group, traces):
                         outcome = self._run(group, watched)
-                        note("job.outcome", outcome)
+                        set_attribute("job.outcome", outcome)
                 except Stopped as stopped:
                     outcome = "stopped"
                     if stopped.reason is Reason.ENDING:

@@ -13,7 +13,7 @@ from ml_microservice.artefact.reference import (
     Values,
     VectorReference,
 )
-from ml_microservice.monitoring.describing import bar_counts
+from ml_microservice.monitoring.description import bar_counts
 from ml_microservice.monitoring.drift.kinds import word_changes
 from ml_microservice.monitoring.drift.result import BarsPicture, HistogramPicture, Picture
 from ml_microservice.monitoring.values import Floats, categories, lengths, moments, numbers, vectors, words_of

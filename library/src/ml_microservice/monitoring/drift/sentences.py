@@ -17,7 +17,7 @@ from ml_microservice.artefact.reference import (
 from ml_microservice.monitoring.drift.kinds import element_shifts, word_changes
 from ml_microservice.monitoring.drift.result import Measure
 from ml_microservice.monitoring.values import Floats, categories, lengths, moments, numbers, vectors, words_of
-from ml_microservice.pages.wording import limit, percent
+from ml_microservice.pages.number_format import limit, percent
 
 WHAT = {"feature": "values", "prediction": "predictions", "confidence": "probabilities"}
 

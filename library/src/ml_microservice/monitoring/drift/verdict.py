@@ -2,7 +2,7 @@
 
 from ml_microservice.errors import listed
 from ml_microservice.monitoring.drift.result import Drift, DriftReport, Measure
-from ml_microservice.pages.wording import number, percent
+from ml_microservice.pages.number_format import number, percent
 
 MEASURES = {
     "psi": ("PSI", "how much the distribution has changed, over bins that held equal shares in training"),

@@ -9,13 +9,13 @@ from ml_microservice.artefact.reading import read_artefact
 from ml_microservice.artefact.reference import Reference, read_reference
 from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import ConfigError, Fault, did_you_mean
-from ml_microservice.monitoring.drift.comparing import Window, compare
+from ml_microservice.monitoring.drift.comparison import Window, compare
 from ml_microservice.monitoring.drift.result import DriftReport
 from ml_microservice.records.database.store import open_store
 from ml_microservice.settings import CONFIG_FILE, Settings
 
 
-def drift_of(
+def measure_drift(
     settings: Settings,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -46,10 +46,10 @@ def drift_of(
     return compare(reference, records, Window(settings.name, version, since, until), settings.monitoring)
 
 
-def computed_drift(settings: Settings, window_seconds: float, model_version: str) -> dict[str, Any]:
-    """`drift_of` up to now, as JSON: what `GET /monitoring/drift` answers."""
+def drift_document(settings: Settings, window_seconds: float, model_version: str) -> dict[str, Any]:
+    """`measure_drift` up to now, as JSON: what `GET /monitoring/drift` answers."""
     until = datetime.now(UTC)
-    report = drift_of(settings, until - timedelta(seconds=window_seconds), until, model_version)
+    report = measure_drift(settings, until - timedelta(seconds=window_seconds), until, model_version)
     document: dict[str, Any] = orjson.loads(report.to_bytes())
     return document
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from ml_microservice.database.engine import open_engine, reason
 from ml_microservice.database.revision import migrate, require_current
 from ml_microservice.errors import DatabaseError
-from ml_microservice.records.database.inserting import insert
+from ml_microservice.records.database.inserts import insert
 from ml_microservice.records.database.store import RecordStore
 from ml_microservice.records.record import Record
 from ml_microservice.records.sinks.sink import Refused, SinkDown

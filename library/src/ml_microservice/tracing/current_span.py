@@ -20,11 +20,11 @@ class Span(Protocol):
         """The W3C header that says which it is, for whoever goes on with its work."""
         ...
 
-    def note(self, name: str, value: Value) -> None:
+    def set_attribute(self, name: str, value: Value) -> None:
         """Set an attribute."""
         ...
 
-    def happened(self, name: str, values: Mapping[str, Value]) -> None:
+    def add_event(self, name: str, values: Mapping[str, Value]) -> None:
         """Add an event, now."""
         ...
 
@@ -43,18 +43,18 @@ class Span(Protocol):
 CURRENT: ContextVar[Span | None] = ContextVar("CURRENT", default=None)
 
 
-def note(name: str, value: Value) -> None:
+def set_attribute(name: str, value: Value) -> None:
     """Set an attribute of the current span, if there is one."""
     span = CURRENT.get()
     if span is not None:
-        span.note(name, value)
+        span.set_attribute(name, value)
 
 
-def happened(name: str, values: Mapping[str, Value]) -> None:
+def add_event(name: str, values: Mapping[str, Value]) -> None:
     """Add an event to the current span, if there is one."""
     span = CURRENT.get()
     if span is not None:
-        span.happened(name, values)
+        span.add_event(name, values)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_microservice.artefact.schema import ModelSchema
+from ml_microservice.atomic_file import written_atomically
 from ml_microservice.errors import Fault, InputFileError
 from ml_microservice.extras import how_to_install
 from ml_microservice.features.spec import as_utc
@@ -55,33 +56,13 @@ def export_records(store: RecordStore, selection: Selection, schema: ModelSchema
     inputs = {name: f"inputs.{name}" if name in taken else name for name in schema.spec.names}
     answered = store.answered(selection.since, selection.until, selection.model_version)
     rows = 0
-    with appearing(target) as path:
+    with written_atomically(target) as path:
         opened = _write_parquet(path, schema, inputs) if kind == "parquet" else TEXT_WRITERS[kind](path)
         with opened as write:
             while piece := [_row(record, told, inputs) for record, told in islice(answered, PIECE)]:
                 write(piece)
                 rows += len(piece)
     return Exported(rows)
-
-
-@contextmanager
-def appearing(target: Path) -> Iterator[Path]:
-    """Where to write a file that appears once it is complete; its folder is made.
-
-    Raises:
-        InputFileError: it cannot be written.
-    """
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-    except OSError as error:
-        raise InputFileError(Fault(f"cannot be written: {error.strerror}", str(target))) from None
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _row(record: PredictionRecord, told: FeedbackRecord | None, inputs: Mapping[str, str]) -> dict[str, Any]:

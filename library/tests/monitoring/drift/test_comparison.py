@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml_microservice.artefact.reference import Reference
-from ml_microservice.monitoring.drift.comparing import compare
+from ml_microservice.monitoring.drift.comparison import compare
 from ml_microservice.monitoring.drift.result import DriftReport
 from ml_microservice.settings import MonitoringSettings
 from tests.monitoring.conftest import (

@@ -1,4 +1,4 @@
-"""Reading segments: whole lines from a place on, whether the segment is still being written or not."""
+"""Reads complete lines of segments from an offset on, also while a segment is still being written."""
 
 import fcntl
 import os
@@ -15,48 +15,58 @@ from ml_microservice.records.record import Record, records_in
 from ml_microservice.records.segment import FORMAT, segment_files
 
 CHUNK = 2**18
-"""Bytes that are read at once; a line that is longer is read whole all the same."""
+"""Bytes read at once. A longer line is still read completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """A segment as its readers see it."""
+    """A segment as readers see it."""
 
     path: Path
     size: int
-    """In bytes, when it was looked at."""
+    """Bytes, when the folder was scanned."""
     start: int
-    """Where its records begin."""
+    """Offset of the first line of records."""
 
     @property
     def name(self) -> str:
-        """Under which it stands in positions."""
+        """The segment's key in positions."""
         return self.path.name
 
     @property
-    def begun(self) -> float:
-        """When it was begun, as its name says: seconds since 1970; 0 if the name does not say."""
+    def created(self) -> float:
+        """Unix time at which it was created, from its name; 0 if the name has none."""
         try:
             return datetime.strptime(self.name.partition("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC).timestamp()
         except ValueError:
             return 0.0
 
     def mark(self, marks: Mapping[str, Mark]) -> Mark:
-        """The mark in this segment; its start where there is none."""
+        """The mark in this segment; its start if there is none."""
         return marks.get(self.name) or Mark(self.start, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentScan:
+    """The segments found in a folder."""
+
+    readable: list[SegmentFile]
+    """Segments of this project, oldest first."""
+    foreign: list[str]
+    """Names of segments of another format or project."""
+
+
 class Segments:
-    """The segments of a folder. Headers are read once."""
+    """The segments of a folder. Each header is read once."""
 
     def __init__(self, directory: Path, project: str) -> None:
         self._directory = directory
         self._project = project
         self._starts: dict[str, int | None] = {}
 
-    def look(self) -> tuple[list[SegmentFile], list[str]]:
-        """The segments that can be read, oldest first, and the names of those of another format or project."""
-        ours, foreign = [], []
+    def scan(self) -> SegmentScan:
+        """List the segments that the folder holds now."""
+        found = SegmentScan(readable=[], foreign=[])
         paths = segment_files(self._directory)
         for path in paths:
             with suppress(FileNotFoundError):  # shipped and deleted meanwhile
@@ -64,16 +74,16 @@ class Segments:
                     self._starts[path.name] = _start(path, self._project)
                 start = self._starts[path.name]
                 if start is None:
-                    foreign.append(path.name)
+                    found.foreign.append(path.name)
                 else:
-                    ours.append(SegmentFile(path, path.stat().st_size, start))
+                    found.readable.append(SegmentFile(path, path.stat().st_size, start))
         if len(self._starts) > 2 * len(paths) + 100:
             self._starts = {path.name: self._starts[path.name] for path in paths if path.name in self._starts}
-        return ours, foreign
+        return found
 
 
 def _start(path: Path, project: str) -> int | None:
-    line = whole_lines(path, 0, 4096).partition(b"\n")[0]
+    line = complete_lines(path, 0, 4096).partition(b"\n")[0]
     try:
         header = orjson.loads(line)
         is_ours = header["format"] == FORMAT and header["project"] == project
@@ -82,8 +92,8 @@ def _start(path: Path, project: str) -> int | None:
     return len(line) + 1 if is_ours else None
 
 
-def whole_lines(path: Path, offset: int, limit: int = CHUNK) -> bytes:
-    """Whole lines from an offset on: as many as `limit` bytes hold, or one that is longer; empty if there is none.
+def complete_lines(path: Path, offset: int, limit: int = CHUNK) -> bytes:
+    """Complete lines from an offset on: those within `limit` bytes, or one longer line; empty if there is none.
 
     Raises:
         FileNotFoundError: the segment is gone.
@@ -100,8 +110,8 @@ def whole_lines(path: Path, offset: int, limit: int = CHUNK) -> bytes:
 
 
 @contextmanager
-def if_closed(path: Path) -> Iterator[bool]:
-    """Whether nobody writes to a segment any more; nobody can begin to within the block."""
+def locked_if_closed(path: Path) -> Iterator[bool]:
+    """Yield whether a segment is closed. A closed segment stays locked within the block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -116,26 +126,26 @@ def if_closed(path: Path) -> Iterator[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records to send, and where their sink is once it has taken all of them."""
+    """Records to send, and the marks of the sink after it has taken all of them."""
 
     records: list[Record]
     marks: dict[str, Mark]
 
 
 OnUnreadable = Callable[[str, int, bytes, str], None]
-"""Told of lines that are none: segment, offset, line, reason."""
+"""Called for a line that cannot be parsed, with segment, offset, line and reason."""
 
 
 def batches(
     segments: list[SegmentFile], marks: Mapping[str, Mark], size: Callable[[], int], on_unreadable: OnUnreadable
 ) -> Iterator[Batch]:
-    """What a sink has not taken of segments, oldest first, in batches.
+    """Batches of the records that a sink has not taken, oldest first.
 
     Args:
-        segments: to read.
-        marks: what the sink has taken of them.
-        size: tells how many records the next batch is to have; one ends with a line, so it may have more.
-        on_unreadable: told of lines that are no records.
+        segments: the segments to read.
+        marks: how far the sink is in each segment.
+        size: returns the wanted size of the next batch. Lines are not split, so a batch may be larger.
+        on_unreadable: called for each line that cannot be parsed.
     """
     records: list[Record] = []
     moved: dict[str, Mark] = {}
@@ -157,26 +167,26 @@ def batches(
 
 
 def _unread(segment: SegmentFile, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Offsets and whole lines without their newlines, up to the size that the segment had."""
+    """Complete lines with their offsets, without newlines, up to the size that the segment had when it was scanned."""
     while offset < segment.size:
         try:
-            lines = whole_lines(segment.path, offset)
+            lines = complete_lines(segment.path, offset)
         except FileNotFoundError:
-            return  # all sinks that count have taken it
+            return  # shipped to all sinks and deleted
         if not lines:
-            return  # the rest is torn, or being written
+            return  # the rest is torn, or still being written
         for line in lines.split(b"\n")[:-1]:
             yield offset, line
             offset += len(line) + 1
 
 
 def count_records(segment: SegmentFile, mark: Mark, limit: int | None = None) -> Mark:
-    """Count on from a mark to the end of the last whole line.
+    """Count records from a mark to the last complete line, and return the mark there.
 
     Args:
-        segment: whose records are counted.
-        mark: from where on.
-        limit: bytes after which to stop.
+        segment: the segment to count in.
+        mark: where to start.
+        limit: bytes after which to stop; without it, the whole segment is counted.
     """
     end = segment.size if limit is None else mark.offset + limit
     for offset, line in _unread(segment, mark.offset):

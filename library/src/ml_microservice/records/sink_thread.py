@@ -1,38 +1,39 @@
-"""Carrying records to one sink: in a thread of its own, with a position of its own, for as long as it takes."""
+"""The thread that ships records to one sink. Each sink has its own thread and its own position."""
 
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
 
+from ml_microservice.records.dead_letters import DeadLetters
 from ml_microservice.records.positions import Failure, Mark, Position, load_position, position_file, save_position
-from ml_microservice.records.reading import Batch, SegmentFile, Segments, batches, if_closed
+from ml_microservice.records.quarantine import Quarantine
 from ml_microservice.records.record import Record
-from ml_microservice.records.set_aside import DeadLetters, Quarantine
+from ml_microservice.records.segment_reader import Batch, SegmentFile, Segments, batches, locked_if_closed
 from ml_microservice.records.sinks.sink import Refused, Sink, SinkDown
 
 logger = logging.getLogger(__name__)
 BATCH = 1000
-"""Most records that are sent at once."""
+"""Most records in a batch."""
 GROWTH = 100
-"""After so many batches without a failure, one may be twice as large again."""
-LOOK_SECONDS = 0.2
-"""Time between two looks for new records."""
+"""Batches without a failure after which the largest batch size may double again."""
+POLL_SECONDS = 0.2
+"""Interval at which the thread looks for new records."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
-"""Of a sink that does not take records."""
+"""Shortest and longest wait before a failed batch is sent again."""
 
 
-class Ending(threading.Event):
-    """Set when shipping is to end, once there is nothing left to ship.
+class StopEvent(threading.Event):
+    """Tells sink threads to stop once they have shipped everything.
 
     Args:
-        tries: how often a sink may then fail in a row before what is left is left.
-        waits_for_writers: whether segments that are still written keep it going.
+        tries: failures in a row after which a sink thread gives up and leaves the rest unshipped.
+        waits_for_writers: whether to keep shipping while segments are still being written.
     """
 
     def __init__(self, tries: int = 1, waits_for_writers: bool = True) -> None:
@@ -41,16 +42,15 @@ class Ending(threading.Event):
         self.waits_for_writers = waits_for_writers
 
 
-class Carrier(threading.Thread):
-    """Carries records from segments to a sink until it is told to end.
+class SinkThread(threading.Thread):
+    """Ships records from segments to a sink until it is told to stop.
 
     Args:
-        sink: that takes them.
-        directory: of records.
-        project: whose segments are read.
-        quarantine: for lines that are no records.
-        ending: told when to end.
-        pause: seconds to wait after so many failures in a row.
+        sink: where the records go.
+        directory: the folder of records.
+        project: the project whose segments are read.
+        quarantine: takes lines that cannot be parsed.
+        stop: set when the thread is to stop.
     """
 
     def __init__(
@@ -59,90 +59,87 @@ class Carrier(threading.Thread):
         directory: Path,
         project: str,
         quarantine: Quarantine,
-        ending: Ending,
-        pause: Callable[[int], float] | None = None,
+        stop: StopEvent,
     ) -> None:
         super().__init__(name=f"sink {sink.name}", daemon=True)
-        self.has_left = True
-        """Whether it ended with something left to ship."""
+        self.has_unshipped = True
+        """Whether records were left when the thread stopped; True while it runs."""
         self._sink = sink
         self._file = position_file(directory, sink.name)
         self._segments = Segments(directory, project)
         self._dead_letters = DeadLetters(directory, sink.name)
         self._quarantine = quarantine
-        self._ending = ending
-        self._pause = pause or waiting_seconds
+        self._stop_event = stop
         self._position = load_position(self._file)
         self._ahead: set[str] = set()
-        """Ids of records that the sink has taken beyond its position: of a line, or batch, that is not finished."""
+        """Ids of records that the sink has taken from a batch that is not finished."""
         self._size = self._largest = BATCH
         self._failures = self._successes = 0
 
     @property
     def marks(self) -> Mapping[str, Mark]:
-        """What the sink has taken, as the disk has it."""
+        """How far the sink is in each segment, as stored on disk."""
         return self._position.marks
 
     def run(self) -> None:
-        """Carry until told to end and done."""
+        """Ship until told to stop and done."""
         while True:
-            is_ending = self._ending.is_set()
+            is_stopping = self._stop_event.is_set()
             try:
-                has_moved, is_written = self._carry()
+                has_moved, is_written = self._ship()
             except Exception as error:
                 self._fail(error)
-                if is_ending and self._failures >= self._ending.tries:
+                if is_stopping and self._failures >= self._stop_event.tries:
                     break
-                self._wait(self._pause(self._failures))
+                self._wait(backoff_seconds(self._failures))
                 continue
             if not has_moved:
-                if is_ending and not (is_written and self._ending.waits_for_writers):
-                    self.has_left = False
+                if is_stopping and not (is_written and self._stop_event.waits_for_writers):
+                    self.has_unshipped = False
                     break
-                self._wait(LOOK_SECONDS)
+                self._wait(POLL_SECONDS)
         self._sink.close()
 
     def _wait(self, seconds: float) -> None:
-        if self._ending.is_set():
+        if self._stop_event.is_set():
             sleep(min(seconds, 1.0))
         else:
-            self._ending.wait(seconds)
+            self._stop_event.wait(seconds)
 
-    def _carry(self) -> tuple[bool, bool]:
-        """Send all that is new; tells whether there was any, and whether more may come.
+    def _ship(self) -> tuple[bool, bool]:
+        """Ship all new records; returns whether there were any, and whether a segment is still being written.
 
         Raises:
-            Exception: the sink did not take it.
+            Exception: the sink did not take them.
         """
-        # Before reading: what a writer appended until it closed its segment is then read.
-        segments, _ = self._segments.look()
-        is_written = self._ending.is_set() and any(not _is_closed(segment) for segment in segments)
-        segments, _ = self._segments.look()
+        # Check for open segments before reading: what a writer appends before it closes its segment is then read.
+        is_written = self._stop_event.is_set() and not all(map(_is_closed, self._segments.scan().readable))
+        segments = self._segments.scan().readable
         present = {segment.name for segment in segments}
         has_moved = False
         for batch in batches(segments, self._position.marks, lambda: self._size, self._on_unreadable):
-            self._send(batch)
-            self._move(self._position.moved(batch.marks, present, len(batch.records)))
+            self._send_batch(batch)
+            self._save(self._position.moved(batch.marks, present, len(batch.records)))
             has_moved = True
         if self._failures:
             self._recover()
         if self._position.failure:
-            self._move(replace(self._position, failure=None))
+            self._save(replace(self._position, failure=None))
         return has_moved, is_written
 
-    def _move(self, position: Position) -> None:
+    def _save(self, position: Position) -> None:
         save_position(self._file, position)
         self._position = position
 
-    def _send(self, batch: Batch) -> None:
+    def _send_batch(self, batch: Batch) -> None:
         records = [record for record in batch.records if record.id not in self._ahead]
         while records:
-            piece, records = records[: self._size], records[self._size :]
-            self._send_some(piece)
-            self._ahead.update(record.id for record in piece)
+            some, records = records[: self._size], records[self._size :]
+            self._send(some)
+            self._ahead.update(record.id for record in some)
         self._ahead.clear()
 
-    def _send_some(self, records: Sequence[Record]) -> None:
+    def _send(self, records: Sequence[Record]) -> None:
         try:
             self._sink.send(records)
         except Refused as refused:
@@ -157,7 +154,7 @@ class Carrier(threading.Thread):
         self._size = min(self._largest, 2 * self._size)
 
     def _fail(self, error: Exception) -> None:
-        """Note a failure; the batch may have been too large for the sink, so the next one is smaller."""
+        """Store the failure, and halve the batch size: the batch may have been too large for the sink."""
         self._failures += 1
         self._successes = 0
         self._size = max(1, self._size // 2)
@@ -172,9 +169,9 @@ class Carrier(threading.Thread):
             )
         if before is None or before.message != message:
             since = before.since if before else datetime.now(UTC).isoformat(timespec="milliseconds")
-            # It may be that the disk is full, which is then the failure.
+            # The failure itself may be a full disk.
             with suppress(OSError):
-                self._move(replace(self._position, failure=Failure(since, message)))
+                self._save(replace(self._position, failure=Failure(since, message)))
 
     def _recover(self) -> None:
         if self._failures:
@@ -183,18 +180,18 @@ class Carrier(threading.Thread):
 
     def _on_unreadable(self, segment: str, offset: int, line: bytes, reason: str) -> None:
         if self._quarantine.add(segment, offset, line, reason):
-            logger.error("%s has a line at byte %d that is no record, now in quarantine: %s", segment, offset, reason)
+            logger.error("%s: the line at byte %d is not a record and is quarantined: %s", segment, offset, reason)
 
 
 def _is_closed(segment: SegmentFile) -> bool:
     try:
-        with if_closed(segment.path) as is_closed:
+        with locked_if_closed(segment.path) as is_closed:
             return is_closed
     except FileNotFoundError:
         return True
 
 
-def waiting_seconds(failures: int) -> float:
-    """Time to wait after failures in a row: longer each time, and at random, so that services do not come as one."""
+def backoff_seconds(failures: int) -> float:
+    """Exponential backoff with jitter, so that several services do not retry at the same moment."""
     longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 16))
     return longest * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""One sync of the disk for all who wait for it, on whatever event loops and in whatever threads."""
+"""A sync of the disk that any number of threads and event loops can wait for."""
 
 import asyncio
 import threading
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 
 class NotStored(Exception):
-    """Records could not be stored. What remains of them, if anything, is of answers that nobody got.
+    """Records could not be stored. Any that are stored nevertheless belong to answers that no caller received.
 
     Args:
-        reason: why, in words that may be told to a caller.
+        reason: why, in words that may be shown to a caller.
     """
 
     def __init__(self, reason: str) -> None:
@@ -18,7 +18,7 @@ class NotStored(Exception):
         super().__init__(f"records cannot be stored: {reason}")
 
 
-class Sync:
+class DiskSync:
     """The next sync of the disk: await it, or `wait` for it in a thread."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Sync:
         Raises:
             NotStored: the disk failed.
         """
-        future = self._joined()
+        future = self._new_waiter()
         if future is not None:
             yield from future
         self._check()
@@ -48,17 +48,17 @@ class Sync:
         self._check()
 
     def settle(self, failed: NotStored | None) -> None:
-        """Let everybody go on."""
+        """Release everybody who waits, with an error if the sync failed."""
         with self._lock:
             self._failed = failed
             self._done.set()
             waiting, self._waiting = self._waiting, {}
         for loop, futures in waiting.items():
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits
                 loop.call_soon_threadsafe(_release, futures)
 
-    def _joined(self) -> "asyncio.Future[None] | None":
-        """A future of its own for each who waits: who is cancelled must not cancel the others."""
+    def _new_waiter(self) -> "asyncio.Future[None] | None":
+        """A new future for one waiter, so that cancelling it affects no other; None if the sync is done."""
         with self._lock:
             if self._done.is_set():
                 return None

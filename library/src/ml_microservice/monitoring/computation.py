@@ -1,7 +1,7 @@
 """What takes long to compute from records: in a process of its own, kept in a file that every worker reads.
 
 A worker that computed it itself would answer no request meanwhile, and would have pandas and scikit-learn in its
-memory. So a worker starts `python -m ml_microservice.monitoring.computing`, at low priority; that process writes its
+memory. So a worker starts `python -m ml_microservice.monitoring.computation`, at low priority; that process writes its
 result into `monitoring.directory`, and all workers answer from there for `monitoring.refresh_seconds`.
 """
 
@@ -44,7 +44,7 @@ class NotComputed(Exception):
     """The process that computes has failed; the log has what it said."""
 
 
-class TooMany(Exception):
+class TooManyComputations(Exception):
     """Others are waited for already."""
 
 
@@ -91,7 +91,7 @@ def fresh(settings: Settings, computation: Computation) -> Computed | None:
     return known if known is not None and 0 <= known.age < settings.monitoring.refresh_seconds else None
 
 
-class Computer:
+class ComputationRunner:
     """Has things computed for one worker process: one at a time, and none twice.
 
     Of several workers, each may have a process waiting, but only one of these computes at any time.
@@ -109,7 +109,7 @@ class Computer:
 
         Raises:
             NotComputed: it could not be, now or a moment ago.
-            TooMany: others are to be computed first.
+            TooManyComputations: others are to be computed first.
         """
         known = fresh(self._settings, computation)
         if known is not None:
@@ -119,7 +119,7 @@ class Computer:
 
     def begin(self, computation: Computation) -> None:
         """Compute in the background, unless that is being done already, or would hardly succeed."""
-        with suppress(NotComputed, TooMany):
+        with suppress(NotComputed, TooManyComputations):
             self._begun(computation)
 
     def _begun(self, computation: Computation) -> "asyncio.Task[Computed]":
@@ -131,7 +131,7 @@ class Computer:
             if file in self._failed:
                 raise NotComputed(computation.name)
             if len(self._tasks) >= MOST_WAITING:
-                raise TooMany
+                raise TooManyComputations
             task = self._tasks[file] = asyncio.get_running_loop().create_task(self._compute(computation))
             task.add_done_callback(lambda done: self._forget(file, done))
         return task
@@ -164,7 +164,7 @@ async def _in_another_process(settings: Settings, computation: Computation) -> s
     source = str(Path(ml_microservice.__file__).parents[1])
     paths = os.pathsep.join(path for path in (source, os.environ.get("PYTHONPATH")) if path)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ml_microservice.monitoring.computing"),
+        *(sys.executable, "-m", "ml_microservice.monitoring.computation"),
         cwd=settings.root,
         env={**os.environ, "PYTHONPATH": paths, "SERVICE_ROOT": str(settings.root)},
         stdin=asyncio.subprocess.PIPE,

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ml_microservice.artefact.schema import ModelSchema
+from ml_microservice.atomic_file import written_atomically
 from ml_microservice.errors import DatabaseError, Fault
 from ml_microservice.features.layout import FrameLayout
 from ml_microservice.features.spec import Feature
+from ml_microservice.monitoring.export import Exported, Selection
 from ml_microservice.monitoring.export_formats import export_format
-from ml_microservice.monitoring.exporting import Exported, Selection, appearing
 from ml_microservice.records.database.store import RecordStore
 
 WITH_GAPS = {"int64": "float64", "bool": "object"}
@@ -30,7 +31,7 @@ def export_labelled(store: RecordStore, selection: Selection, schema: ModelSchem
     """
     kind = export_format(target)
     frame, notes = labelled_frame(store, selection, schema)
-    with appearing(target) as path:
+    with written_atomically(target) as path:
         if kind == "parquet":
             frame.to_parquet(path, index=False)
         elif kind == "jsonl":

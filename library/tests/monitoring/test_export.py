@@ -17,8 +17,8 @@ from ml_microservice.errors import DatabaseError, InputFileError
 from ml_microservice.features.layout import FrameLayout
 from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.served_model import ServedModel
-from ml_microservice.monitoring.exporting import AFTER, BEFORE, Selection, export_records
-from ml_microservice.monitoring.labelled import export_labelled, labelled_frame
+from ml_microservice.monitoring.export import AFTER, BEFORE, Selection, export_records
+from ml_microservice.monitoring.labelled_frame import export_labelled, labelled_frame
 from ml_microservice.records.database.store import RecordStore, open_store
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord, records_in
 from ml_microservice.records.sinks.database import DatabaseSink
