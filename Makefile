@@ -19,7 +19,7 @@ INVENTORY ?= example
 VAULT_PASSWORD ?= $(CURDIR)/ansible/.vault-password
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-template test-library test-all bench bench-quick lint format clean \
+.PHONY: help demo new dist test test-template test-library test-all bench bench-quick lint format clean \
 	jobs jobs-update jenkins jenkins-secrets vault vault-edit hosts hosts-verify hosts-upgrade hosts-remove
 
 help: ## List the targets
@@ -34,6 +34,9 @@ demo: .venv/.bake ## Make the penguins project in build/, set it up, train, serv
 
 new: .venv/.dev ## Answer the questions and make a project in OUT (the folder beside this one by default)
 	@$(BIN)/python scripts/new.py "$(TEMPLATE)" "$(OUT)"
+
+dist: .venv/.uv ## Build wheel and sdist of the machinery into dist/, to publish to your team's package index
+	@rm -rf dist && $(UV) build --quiet --no-create-gitignore --out-dir dist library && ls dist
 
 test: test-template test-library ## Run the tests of template and library, but for the slow ones
 
@@ -89,21 +92,18 @@ jobs: .venv/.jenkins ## Render the jobs of projects into build/jenkins: make job
 jobs-update: .venv/.jenkins ## Render the jobs of projects and send them to the controller at JENKINS_URL
 	@$(BIN)/python scripts/pipeline_jobs.py update $(PROJECT)
 
-# The version of the machinery in it is an answer of cookiecutter, which ruff cannot read.
-UNRENDERED := --extend-exclude "*cookiecutter.project_slug*/pyproject.toml"
-
 lint: .venv/.dev ## Check style, formatting, types and the direction of imports
-	$(BIN)/ruff check $(UNRENDERED) .
+	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd library && ../$(BIN)/mypy
 	cd library && ../$(BIN)/lint-imports
 
 format: .venv/.dev ## Mend style and formatting where that can be done safely
-	$(BIN)/ruff check --fix $(UNRENDERED) . && $(BIN)/ruff format .
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean: ## Remove what was built, and what tools left behind; .venv stays
-	rm -rf build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	cd library && rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find hooks library scripts tests '$(TREE)' -name __pycache__ -prune -exec rm -rf {} +
 

@@ -28,6 +28,7 @@ EMAIL = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@([A-Za-z0-9]([A-Za-z0-9
 HOST = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?"
 FOLDER = r"[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*"
 REGISTRY = re.compile(rf"{HOST}(/{FOLDER})*")
+INDEX = re.compile(rf"(https?://{HOST}|file:///[A-Za-z0-9._~+%-]+)(/[A-Za-z0-9._~+%-]+)*/?")
 
 
 def check_project_name(answer: str) -> str | None:
@@ -84,6 +85,17 @@ def check_image_registry(answer: str) -> str | None:
     return "must be a lower-case host and path, without scheme, tag or final slash"
 
 
+def check_package_index(answer: str) -> str | None:
+    """The address of a package index, or of a folder of wheels, without a user's name and password.
+
+    Valid: `https://packages.example.com/simple/`, `file:///srv/wheels`. Invalid: `packages.example.com`,
+    `https://user:password@packages.example.com/simple/`.
+    """
+    if len(answer) <= 200 and INDEX.fullmatch(answer):
+        return None
+    return "must be a URL of https://, http:// or file:///, without a user's name and password"
+
+
 def _text_fault(answer: str, longest: int) -> str | None:
     if not answer.strip():
         return "must not be empty"
@@ -127,6 +139,7 @@ CHECKS: dict[str, tuple[Callable[[str], str | None], Callable[[str], str]]] = {
     "owner_name": (check_owner_name, lambda answer: propose_text(answer, "Data Science Team", 60)),
     "owner_email": (check_owner_email, lambda _: "data-science@example.com"),
     "image_registry": (check_image_registry, lambda answer: propose_registry(answer, "registry.example.com/team")),
+    "__package_index": (check_package_index, lambda _: "https://packages.example.com/simple/"),
 }
 """For each answer that is typed, rather than chosen: what is wrong with it, and what to give instead."""
 

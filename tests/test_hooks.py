@@ -24,6 +24,7 @@ GOOD = {
     "owner_name": "Data Science Team",
     "owner_email": "data-science@example.com",
     "image_registry": "registry.example.com/data-science",
+    "__package_index": "https://packages.example.com/simple/",
 }
 BAD = {
     "project_name": "",
@@ -32,6 +33,7 @@ BAD = {
     "owner_name": 'Team "Rocket"',
     "owner_email": "nobody",
     "image_registry": "https://Registry.example.com/Team/images:1.0",
+    "__package_index": "https://user:password@packages.example.com/simple/",
 }
 CREATE_FILE = "__import__('pathlib').Path('EXECUTED').touch()"
 ODD = ["O'Neill & Söhne 100% #1: [x] - *y* _z_ !a 🐧 企鹅", f"''' + {CREATE_FILE}", "null", "- a: b", "%TAG ! x"]
@@ -93,7 +95,7 @@ def test_all_bad_answers_are_refused_at_once(tmp_path: Path, capsys: pytest.Capt
         load_hook("pre_gen_project", tmp_path, BAD).main()
     report = capsys.readouterr().err
     assert refused.value.code == 1
-    assert "6 answers cannot be used" in report
+    assert "7 answers cannot be used" in report
     assert all(name in report for name in BAD)
 
 
@@ -114,7 +116,9 @@ def test_no_project_may_be_called_like_what_it_depends_on(pre_gen: ModuleType) -
     """A literal list, because a hook knows nothing of the template that it belongs to: held to be all, and no more."""
     installed = set()
     for folder in ("library", "{{cookiecutter.project_slug}}"):
-        document = tomllib.loads((TEMPLATE / folder / "pyproject.toml").read_text(encoding="utf-8"))
+        text = (TEMPLATE / folder / "pyproject.toml").read_text(encoding="utf-8")
+        rendered = create_env_with_context({}).from_string(text).render(cookiecutter=GOOD | {"machinery": "vendored"})
+        document = tomllib.loads(rendered)
         groups = [document["build-system"]["requires"], document["project"]["dependencies"]]
         groups += document["project"]["optional-dependencies"].values()
         groups += [document["dependency-groups"]["dev"]] if folder != "library" else []

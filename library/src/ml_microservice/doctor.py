@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml_microservice.artefact.store import model_store
+from ml_microservice.delivery.integrity import sentence as integrity
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.features.features_file import load_features
@@ -28,6 +29,7 @@ class Finding:
 def examine(root: Path) -> Iterator[Finding]:
     """Examine everything that serving and training need; what depends on something broken is skipped."""
     yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Finding("machinery", integrity(root))
     try:
         settings = load_delivery_settings(root)
     except ServiceError as error:
