@@ -18,8 +18,8 @@ from conftest import make, run
 pytestmark = pytest.mark.t2
 
 LIBRARY = TEMPLATE / "library"
-NOT_IMPORTED = ("starters", "__main__.py", "inside.py", "migrations")
-"""Files of projects, two programs, and what Alembic loads itself."""
+NOT_IMPORTED = ("starters", "__main__.py", "healthy.py", "inside.py", "migrations")
+"""Files of projects, three programs, and what Alembic loads itself."""
 IMPORT_ALL = f"""
 import importlib, json, pathlib, ml_microservice
 package = pathlib.Path(ml_microservice.__file__).parent

@@ -1,4 +1,4 @@
-"""The images of this project: built, and looked at while one runs.
+"""The container images of this project: building them, and checking one while it runs.
 
 Usage: python -m ml_microservice.delivery.image build [OPTION OF docker build ...]
        python -m ml_microservice.delivery.image check
@@ -27,12 +27,12 @@ from ml_microservice.delivery.container import container, report_of
 from ml_microservice.delivery.golden import golden_faults
 from ml_microservice.delivery.lock import Lock, read_lock
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
+from ml_microservice.delivery.wheel import CONTEXT, provide_wheel
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.features.examples import example_row
 from ml_microservice.terminal import faults_shown, out
 from ml_microservice.training.origin import git_commit
 
-RUNTIME = "dockerfiles/runtime-image"
 PRODUCTION = "dockerfiles/production-image"
 UID = 10001
 MEGABYTE = 10**6
@@ -72,8 +72,9 @@ def build(settings: DeliverySettings, options: list[str]) -> dict[str, Any]:
         if variable in os.environ
     ]
     packages = " ".join(settings.image.packages)
+    wheel = provide_wheel(settings.root, os.environ)
     runtime = f"{settings.name}-runtime:{_runtime_tag(settings.root, base, packages)}"
-    _docker_build(settings.root / RUNTIME, runtime, {"BASE": base, "PACKAGES": packages}, [*secrets, *options])
+    _docker_build(settings.root / CONTEXT, runtime, {"BASE": base, "PACKAGES": packages}, [*secrets, *options])
 
     commit = git_commit(settings.root)
     image = settings.image_name(manifest.version, commit)
@@ -94,6 +95,7 @@ def build(settings: DeliverySettings, options: list[str]) -> dict[str, Any]:
         "id": found["Id"],
         "bytes": found["Size"],
         "base": base,
+        "machinery": {"version": wheel.version, "sha256": wheel.sha256},
         "model_version": manifest.version,
         "commit": commit,
         "created": arguments["CREATED"],
@@ -158,13 +160,13 @@ def _require_the_libraries_of_training(manifest: Manifest, lock: Lock) -> None:
     ]
     if faults:
         advice = "run 'make lock' where it was trained, or train again"
-        raise ServiceError(*(Fault(message, f"{RUNTIME}/requirements.lock", advice=advice) for message in faults))
+        raise ServiceError(*(Fault(message, f"{CONTEXT}/requirements.lock", advice=advice) for message in faults))
 
 
 def _runtime_tag(root: Path, base: str, packages: str) -> str:
-    """Names what the runtime image is made of."""
+    """A digest of all that the runtime image is made of, the machinery's wheel included."""
     digest = hashlib.sha256(f"{base}\0{packages}".encode())
-    for path in sorted((root / RUNTIME).iterdir()):
+    for path in sorted((root / CONTEXT).iterdir()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

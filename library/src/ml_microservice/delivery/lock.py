@@ -1,26 +1,30 @@
-"""The libraries of the image, each with its version and its hashes, resolved once and then committed.
+"""The lock of the image: its libraries with versions and hashes, resolved once and then committed.
 
 Usage: python -m ml_microservice.delivery.lock
 
-Versions are those that .venv has: what the model was trained and tested with is what serves it. No address of a package
-index is written down: where packages come from is the business of the machine that builds.
+`image.extras` in config.yaml names extras of the project's pyproject.toml and of the machinery. Versions are those of
+.venv, so that the model is served by the libraries that it was trained and tested with. The lock holds no address of a
+package index: each machine that builds has its own.
 """
 
 import hashlib
 import json
-import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
 from dataclasses import dataclass
+from importlib.metadata import metadata, requires
 from pathlib import Path
+from typing import Any
 
+from packaging.requirements import Requirement
+
+from ml_microservice.delivery.integrity import DISTRIBUTION
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
-from ml_microservice.errors import ConfigError, Fault, ServiceError, did_you_mean, listed
+from ml_microservice.delivery.uv import run_uv
+from ml_microservice.errors import ConfigError, Fault, did_you_mean, listed
 from ml_microservice.terminal import faults_shown
 
 PYPROJECT = "pyproject.toml"
@@ -33,19 +37,19 @@ PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE | re.IGNO
 
 @dataclass(frozen=True)
 class Lock:
-    """What the image installs."""
+    """Libraries that the image installs."""
 
     python: str
-    """`3.11`, say: versions were chosen for it."""
+    """Version of Python that they were resolved for, such as `3.11`."""
     versions: dict[str, str]
-    """By name."""
+    """Versions by name."""
 
 
 def read_lock(settings: DeliverySettings) -> Lock:
-    """The lock, which has to be of what `pyproject.toml` and `config.yaml` say now.
+    """Read the lock.
 
     Raises:
-        ConfigError: there is none, or it is of other requirements.
+        ConfigError: there is none, or `pyproject.toml`, `config.yaml` or the machinery ask for something else by now.
     """
     try:
         text = (settings.root / REQUIREMENTS).read_text(encoding="utf-8")
@@ -53,7 +57,7 @@ def read_lock(settings: DeliverySettings) -> Lock:
         raise ConfigError(Fault("is not there", REQUIREMENTS, advice="run 'make lock' and commit it")) from None
     header = HEADER.search(text)
     if header is None or header[2] != _digest(_requirements(settings)):
-        message = f"is of other requirements than {PYPROJECT} and image.extras of config.yaml"
+        message = f"does not match {PYPROJECT}, image.extras of config.yaml and {DISTRIBUTION}"
         raise ConfigError(Fault(message, REQUIREMENTS, advice="run 'make lock' and commit it"))
     return Lock(header[1], {name.lower(): version for name, version in PIN.findall(text)})
 
@@ -62,15 +66,20 @@ def write_lock(settings: DeliverySettings) -> None:
     """Resolve and write both files.
 
     Raises:
-        ConfigError: `image.extras` names an extra that the project does not have.
+        ConfigError: `image.extras` names an extra that does not exist.
         ServiceError: uv is missing, or finds no solution.
     """
+    own, machinery = _extras(settings)
     digest = _digest(_requirements(settings))
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("\n".join(_installed()), encoding="utf-8")
-        extras = [word for extra in settings.image.extras for word in ("--extra", extra)]
-        resolved = _compile(settings.root, PYPROJECT, *extras, "--constraints", str(constraints))
+        extras = Path(folder) / "machinery.in"
+        extras.write_text(f"{DISTRIBUTION}[{','.join(machinery)}]\n", encoding="utf-8")
+        options = [f"--extra={extra}" for extra in own]
+        # The machinery itself is installed from a wheel in the build context; see `wheel`.
+        options += ["--no-emit-package", DISTRIBUTION, "--constraints", str(constraints)]
+        resolved = _compile(settings.root, PYPROJECT, str(extras), *options)
         installer = Path(folder) / "installer.in"
         installer.write_text("uv\n", encoding="utf-8")
         uv = _compile(settings.root, str(installer))
@@ -79,14 +88,38 @@ def write_lock(settings: DeliverySettings) -> None:
     (settings.root / INSTALLER).write_text(f"# Written by `make lock`.\n{uv}", encoding="utf-8")
 
 
-def _requirements(settings: DeliverySettings) -> dict[str, list[str]]:
-    project = tomllib.loads((settings.root / PYPROJECT).read_text(encoding="utf-8"))["project"]
-    extras: dict[str, list[str]] = project.get("optional-dependencies", {})
+def _extras(settings: DeliverySettings) -> tuple[list[str], list[str]]:
+    """Those of `image.extras` that are the project's, and those that are the machinery's."""
+    own = _project(settings)["optional-dependencies"]
+    offered = metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     for extra in settings.image.extras:
-        if extra not in extras:
-            advice = did_you_mean(extra, extras, f"{PYPROJECT} has {listed(extras)}")
-            raise ConfigError(Fault(f"image.extras: there is no extra {extra!r}", "config.yaml", advice=advice))
-    return {"": project["dependencies"], **{extra: extras[extra] for extra in sorted(settings.image.extras)}}
+        if extra not in (*own, *offered):
+            advice = did_you_mean(extra, [*own, *offered], f"there are {listed([*own, *offered])}")
+            message = f"image.extras: neither {PYPROJECT} nor {DISTRIBUTION} has an extra {extra!r}"
+            raise ConfigError(Fault(message, "config.yaml", advice=advice))
+    chosen = sorted(settings.image.extras)
+    return [extra for extra in chosen if extra in own], [extra for extra in chosen if extra not in own]
+
+
+def _requirements(settings: DeliverySettings) -> dict[str, list[str]]:
+    """What the lock is of: the project's requirements and the machinery's, by extra."""
+    project = _project(settings)
+    own, machinery = _extras(settings)
+    needed = [str(Requirement(line)) for line in requires(DISTRIBUTION) or ()]
+    return {
+        "": project["dependencies"],
+        **{extra: project["optional-dependencies"][extra] for extra in own},
+        DISTRIBUTION: [line for line in needed if "extra ==" not in line],
+        **{
+            f"{DISTRIBUTION}[{extra}]": [line for line in needed if f'extra == "{extra}"' in line]
+            for extra in machinery
+        },
+    }
+
+
+def _project(settings: DeliverySettings) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((settings.root / PYPROJECT).read_text(encoding="utf-8"))["project"]
+    return {"dependencies": [], "optional-dependencies": {}, **project}
 
 
 def _digest(requirements: dict[str, list[str]]) -> str:
@@ -99,29 +132,14 @@ def _python() -> str:
 
 def _installed() -> list[str]:
     """What .venv has, as constraints; what was not installed from an index is left out."""
-    listing = _run([_uv(), "pip", "freeze", "--python", sys.executable], Path())
+    listing = run_uv(Path(), "pip", "freeze", "--python", sys.executable)
     return [line for line in listing.splitlines() if PIN.fullmatch(line)]
 
 
 def _compile(root: Path, *arguments: str) -> str:
     options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url"]
     platform_options = ["--python-version", _python(), "--python-platform", "linux"]
-    return _run([_uv(), "pip", "compile", *options, *platform_options, *arguments], root)
-
-
-def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    found = shutil.which("uv") or (str(beside) if beside.exists() else None)
-    if found is None:
-        raise ServiceError(Fault("uv is not installed", advice="run 'make setup'"))
-    return found
-
-
-def _run(command: list[str], root: Path) -> str:
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
-    if done.returncode:
-        raise ServiceError(Fault(f"{' '.join(command[1:3])} failed:\n{done.stderr.strip()}", advice="see above"))
-    return done.stdout
+    return run_uv(root, "pip", "compile", *options, *platform_options, *arguments)
 
 
 if __name__ == "__main__":

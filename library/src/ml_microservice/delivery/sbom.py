@@ -1,4 +1,5 @@
-"""The bill of materials of the image in CycloneDX's JSON: its libraries from the lock, its model and its base.
+"""The bill of materials of the image in CycloneDX's JSON: its libraries from the lock, the machinery, the model and
+the base image.
 
 Usage: python -m ml_microservice.delivery.sbom
 
@@ -13,6 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from ml_microservice.artefact.manifest import FileDigest
 from ml_microservice.artefact.store import MANIFEST, version_folder
 from ml_microservice.delivery.built import read_built, write_json
+from ml_microservice.delivery.integrity import DISTRIBUTION
 from ml_microservice.delivery.lock import read_lock
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.terminal import faults_shown
@@ -36,7 +38,7 @@ def bill_of_materials(settings: DeliverySettings, built: dict[str, Any]) -> dict
     image, _, tag = built["image"].rpartition(":")
     reference = f"{built['image']}@{built['id']}"
     components = [_library(name, version) for name, version in sorted(read_lock(settings).versions.items())]
-    components += [_model(settings, built["model_version"]), _base(built["base"])]
+    components += [_machinery(built["machinery"]), _model(settings, built["model_version"]), _base(built["base"])]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -64,6 +66,11 @@ def _library(name: str, version: str) -> dict[str, Any]:
     library: dict[str, Any] = {"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url}
     licence = _licence(name)
     return {**library, "licenses": [{"expression": licence}]} if licence else library
+
+
+def _machinery(wheel: dict[str, str]) -> dict[str, Any]:
+    hashes = [{"alg": "SHA-256", "content": wheel["sha256"]}]
+    return {**_library(DISTRIBUTION, wheel["version"]), "hashes": hashes}
 
 
 def _licence(name: str) -> str | None:
