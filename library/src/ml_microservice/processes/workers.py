@@ -62,7 +62,8 @@ class Work:
     def run(self, report: Connection) -> None:
         """Serve, in the worker's process; sends None to `report` once it answers, or the faults that prevent it."""
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else lambda *_: sys.exit(0))
+            # Until it serves, there is nothing to finish: an exception would end up in whatever is being imported.
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else lambda *_: os._exit(0))
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         configure_logging(self.settings.logging)
