@@ -181,3 +181,12 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file of a folder with its content."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def without_links(template: Path) -> Path:
+    """The template as it comes out of an archive, or of git with core.symlinks=false: links are files with a path."""
+    for link in [path for path in template.rglob("*") if path.is_symlink()]:
+        target = link.readlink()
+        link.unlink()
+        link.write_text(str(target), encoding="utf-8")
+    return template

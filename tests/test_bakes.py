@@ -15,7 +15,7 @@ import yaml
 from cookiecutter.exceptions import FailedHookException
 
 from bake import bake
-from conftest import ANSWERS, STARTERS, run, tree
+from conftest import ANSWERS, STARTERS, run, tree, without_links
 
 pytestmark = pytest.mark.t1
 each = pytest.mark.parametrize("starter", STARTERS)
@@ -61,15 +61,21 @@ def test_no_test_of_the_machinery_is_in_a_bake(starter: str, baked: Callable[[st
     assert {name for name in vendored if "/tests/" in name and "/starters/" not in name} == set()
 
 
+def test_git_keeps_every_file_of_a_bake_byte_for_byte(baked: Callable[[str], Path], tmp_path: Path) -> None:
+    """No pattern of .gitignore is meant for a folder of the machinery, and no line end of it is converted."""
+    project = Path(shutil.copytree(baked("penguins"), tmp_path / "project"))
+    git = ["git", "-c", "core.autocrlf=true", "-c", "core.excludesFile=/dev/null", "-c", "core.safecrlf=false"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["checkout-index", "--all", "--prefix=../out/"]):
+        run([*git, *command], project)
+    kept, made = tree(tmp_path / "out"), tree(baked("penguins"))
+    assert set(kept) == set(made)
+    assert [name for name in made if name.startswith("vendor/") and kept[name] != made[name]] == []
+
+
 def test_no_project_is_made_of_a_template_that_has_lost_its_links(
     template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As in an archive that was unpacked, or a clone with core.symlinks=false: a link is a file that has its target."""
-    broken = Path(shutil.copytree(template, tmp_path / "template", symlinks=True))
-    for link in [path for path in broken.rglob("*") if path.is_symlink()]:
-        target = link.readlink()
-        link.unlink()
-        link.write_text(str(target))
+    broken = without_links(Path(shutil.copytree(template, tmp_path / "template", symlinks=True)))
     with pytest.raises(FailedHookException):
         bake(tmp_path / "out", template=broken, **ANSWERS)
     assert "vendor/ml-microservice/src did not arrive as a folder" in " ".join(capfd.readouterr().err.split())

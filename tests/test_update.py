@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bake import TEMPLATE, bake, copy_template
-from conftest import make, run, tree
+from conftest import make, run, tree, without_links
 
 pytestmark = pytest.mark.t1
 
@@ -167,6 +167,17 @@ def test_a_template_that_did_not_change_makes_no_difference(template: Path, proj
     git(template, "commit", "--quiet", "--allow-empty", "--message", "Nothing")
     cruft(project, "update", "--skip-apply-ask", "--refresh-private-variables")
     assert status(project) <= {".cruft.json"}
+
+
+def test_a_template_that_has_lost_its_links_updates_nothing(template: Path, project: Path) -> None:
+    commit(without_links(template), "The template from an archive")
+    before = tree(project)
+    done = subprocess.run(
+        [sys.executable, "-m", "cruft", "update", "--skip-apply-ask"], cwd=project, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "vendor/ml-microservice/src did not arrive as a folder" in " ".join(done.stderr.split())
+    assert tree(project) == before
 
 
 def test_all_ways_of_making_a_project_give_the_same_one(template: Path, project: Path, tmp_path: Path) -> None:
