@@ -36,12 +36,20 @@ def row_progress() -> Iterator[Callable[[RunProgress], None]]:
 
 
 def show_engine(version: str, engine: EngineRecord) -> None:
-    """Print how a model answers requests, and which other engines were tried."""
-    table = Table("Engine", "Verdict", "Largest difference", "Rows", "us, 1 row", "us, 64 rows", "Why")
+    """Print how a model answers requests, which other engines were tried, and why they do not serve."""
+    table = Table(box=None)
+    table.add_column("Engine", no_wrap=True)
+    for title in ("Verdict", "Difference", "Rows", "us, 1 row", "us, 64 rows"):
+        table.add_column(title)
+    reasons: dict[str, list[str]] = {}
     for one in engine.candidates:
         numbers = (one.largest_difference, one.rows, one.microseconds_1_row, one.microseconds_64_rows)
         shown = ("" if number is None else f"{number:,.2g}" if number < 1 else f"{number:,.0f}" for number in numbers)
         style = {"serves": "bold green", "slower": "", "refused": "dim", "unproved": "red"}[one.verdict]
-        table.add_row(escape(one.name), one.verdict, *shown, escape(one.why), style=style)
-    Console().print(f"Model {version} is served by: [bold]{escape(engine.serves)}[/]", highlight=False)
-    Console().print(table)
+        table.add_row(escape(one.name), one.verdict, *shown, style=style)
+        reasons.setdefault(one.why, []).append(one.name)
+    console = Console()
+    console.print(f"Model {version} is served by: [bold]{escape(engine.serves)}[/]", highlight=False)
+    console.print(table)
+    for why, names in reasons.items():
+        console.print(escape(f"{' and '.join(names)}: {why}"), highlight=False, soft_wrap=True)

@@ -91,7 +91,6 @@ def test_a_model_that_is_not_compiled_answers_concurrent_requests_through_its_py
     found = [json.loads(answer)["prediction"] for answer in asyncio.run(answers())]
     assert found == [row.prediction for row in golden]
     monkeypatch.chdir(project)
-    monkeypatch.setenv("COLUMNS", "300")
     shown = CliRunner().invoke(app, ["model", "explain-engine"])
     assert f"{type(model).__name__} is served by its Python object, in batches" in shown.output
 
