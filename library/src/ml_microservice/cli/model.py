@@ -75,7 +75,7 @@ def predict(
     Run the same command again to resume a run that was killed.
     """
     from ml_microservice.cli.model_view import row_progress
-    from ml_microservice.inference.files.executors import Engine
+    from ml_microservice.inference.files.executors import ExecutorConfig
     from ml_microservice.inference.files.plan import ModelPlace
     from ml_microservice.inference.files.run import predict_files
     from ml_microservice.terminal import out
@@ -85,7 +85,12 @@ def predict(
     model = ModelPlace(folder, settings.name, settings.id_name)
     with row_progress() as on_progress:
         result = predict_files(
-            model, inputs, output, format=format, engine=Engine(engine, workers, scheduler), on_progress=on_progress
+            model,
+            inputs,
+            output,
+            format=format,
+            executor=ExecutorConfig(engine, workers, scheduler),
+            on_progress=on_progress,
         )
     if result.taken_up:
         out.print(f"Taken up from an earlier run: {result.taken_up:,} rows")

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
 from ml_microservice.artefact.store import ArtefactStore
+from ml_microservice.inference.files.executors import ExecutorConfig
 from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.settings import Settings
 
@@ -20,6 +23,8 @@ HOUSES: list[dict[str, Any]] = [
     {"house id": "h2", "floor area": 50.0, "lift": False, "class": 1, "colour": None, "owner": None, "note": ""},
     {"house id": "h3", "floor area": 5000.0, "lift": False, "class": 2, "colour": "pink", "owner": "x", "note": "bad"},
 ]
+
+ONE_PROCESS = ExecutorConfig(workers=1)
 
 
 @pytest.fixture(scope="session")
@@ -59,14 +64,17 @@ def read(path: Path | str) -> list[dict[str, Any]]:
 
 def houses(count: int, start: int = 0) -> pa.Table:
     """Many houses, each like no other; one in 1,000 breaks a rule."""
-    numbers = range(start, start + count)
+    numbers = np.arange(start, start + count)
+    texts = pa.array(numbers).cast(pa.string())
+    colours = pa.array(["red", "white", "blue", None])
+    notes = pc.binary_join_element_wise("text, with a comma ", texts, "")
     return pa.table(
         {
-            "house id": [f"h{number}" for number in numbers],
-            "floor area": [20.0 + number % 797 + number % 13 / 7 if number % 1000 else -1.0 for number in numbers],
-            "class": [number % 10 for number in numbers],
-            "lift": [number % 3 == 0 for number in numbers],
-            "colour": [("red", "white", "blue", None)[number % 4] for number in numbers],
-            "note": [f"text, with a comma {number}" if number % 7 == 0 else "plain" for number in numbers],
+            "house id": pc.binary_join_element_wise("h", texts, ""),
+            "floor area": np.where(numbers % 1000, 20.0 + numbers % 797 + numbers % 13 / 7, -1.0),
+            "class": numbers % 10,
+            "lift": numbers % 3 == 0,
+            "colour": colours.take(pa.array(numbers % 4)),
+            "note": pc.if_else(pa.array(numbers % 7 == 0), notes, "plain"),
         }
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ml_microservice.errors import ExecutorError, InputFileError, OutputFileError, ServiceError
-from ml_microservice.inference.files.executors import Engine
+from ml_microservice.inference.files.executors import ExecutorConfig
 from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.inference.files.run import predict_files
 from tests.inference.files.conftest import HOUSES, houses, write
@@ -115,7 +115,7 @@ def test_a_damaged_file_in_the_middle_of_others_is_named(model: ModelPlace, tmp_
     content[50:250] = bytes(200)
     damaged.write_bytes(content)
     with pytest.raises(InputFileError, match=r"b\.parquet: cannot be read as parquet"):
-        predict_files(model, [str(tmp_path / "rows")], str(tmp_path / "out"), engine=Engine(workers=2))
+        predict_files(model, [str(tmp_path / "rows")], str(tmp_path / "out"), executor=ExecutorConfig(workers=2))
     assert not (tmp_path / "out" / "_SUCCESS").exists()
 
 
@@ -139,4 +139,6 @@ def test_a_cluster_that_is_not_there_is_an_error(model: ModelPlace, tmp_path: Pa
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(ExecutorError, match="no Dask scheduler answers"),
     ):
-        predict_files(model, [source], str(tmp_path / "out.csv"), engine=Engine("dask", scheduler="tcp://127.0.0.1:9"))
+        predict_files(
+            model, [source], str(tmp_path / "out.csv"), executor=ExecutorConfig("dask", scheduler="tcp://127.0.0.1:9")
+        )

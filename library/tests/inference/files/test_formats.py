@@ -25,22 +25,22 @@ from ml_microservice.features.spec import (
 from ml_microservice.features.text_columns import from_texts
 from ml_microservice.features.text_values import MISSING_WORDS, from_text, whole
 from ml_microservice.inference.core import Core
-from ml_microservice.inference.files import part_reader, parts
-from ml_microservice.inference.files.executors import Engine
+from ml_microservice.inference.files import part_reader
+from ml_microservice.inference.files.parts import PartSize
 from ml_microservice.inference.files.plan import ModelPlace
 from ml_microservice.inference.files.run import predict_files
-from tests.inference.files.conftest import HOUSES, houses, read, write
+from tests.inference.files.conftest import HOUSES, ONE_PROCESS, houses, read, write
 
 FORMATS = ["csv", "parquet", "jsonl", "arrow"]
 
 
 @pytest.mark.parametrize("out", FORMATS)
 @pytest.mark.parametrize("into", FORMATS)
-@pytest.mark.parametrize("piece", [1, 5000])
+@pytest.mark.parametrize("slice_rows", [1, 5000])
 def test_every_format_gives_the_answers_that_requests_get(
-    model: ModelPlace, core: Core, tmp_path: Path, into: str, out: str, piece: int, monkeypatch: pytest.MonkeyPatch
+    model: ModelPlace, core: Core, tmp_path: Path, into: str, out: str, slice_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part_reader, "SLICE_ROWS", piece)
+    monkeypatch.setattr(part_reader, "SLICE_ROWS", slice_rows)
     source = write(tmp_path / f"rows.{into}", HOUSES)
     result = predict_files(model, [source], str(tmp_path / f"out.{out}"))
     rows = read(result.target)
@@ -125,14 +125,19 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def test_quoted_line_ends_do_not_part_a_row(model: ModelPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = houses(3000).to_pandas()
+def test_quoted_line_ends_do_not_part_a_row(model: ModelPlace, tmp_path: Path) -> None:
+    table = houses(1001).to_pandas()
     table["note"] = [f'say "{number}"\nand "more",\n' if number % 3 else "x" for number in range(len(table))]
     table.to_csv(tmp_path / "rows.csv", index=False)
     whole_file = predict_files(model, [str(tmp_path / "rows.csv")], str(tmp_path / "whole.csv"))
-    monkeypatch.setattr(parts, "PART_BYTES", 777)
-    in_parts = predict_files(model, [str(tmp_path / "rows.csv")], str(tmp_path / "parts.csv"), engine=Engine(workers=1))
-    assert (in_parts.rows, in_parts.bad) == (whole_file.rows, whole_file.bad) == (3000, 3)
+    in_parts = predict_files(
+        model,
+        [str(tmp_path / "rows.csv")],
+        str(tmp_path / "parts.csv"),
+        executor=ONE_PROCESS,
+        part_size=PartSize(bytes=777),
+    )
+    assert (in_parts.rows, in_parts.bad) == (whole_file.rows, whole_file.bad) == (1001, 2)
     found = pd.read_csv(tmp_path / "parts.csv", keep_default_na=False)
     assert found["note"].tolist() == table["note"].tolist()
     assert found.equals(pd.read_csv(tmp_path / "whole.csv", keep_default_na=False))
@@ -143,7 +148,7 @@ def test_a_folder_gives_a_folder_that_pandas_reads(model: ModelPlace, tmp_path: 
     for start in (0, 100, 200):
         write(tmp_path / "rows" / f"{start}.{into}", houses(100, start).to_pylist())
     source, target = str(tmp_path / "rows"), str(tmp_path / "out")
-    result = predict_files(model, [source], target, format="parquet", engine=Engine(workers=1))
+    result = predict_files(model, [source], target, format="parquet", executor=ONE_PROCESS)
     frame = pd.read_parquet(tmp_path / "out")
     assert (result.rows, len(frame)) == (300, 300)
     assert frame["house id"].tolist() == [f"h{number}" for number in range(300)]
@@ -156,7 +161,7 @@ def test_a_pattern_gives_one_file_if_the_result_is_named_as_one(model: ModelPlac
     for start in (100, 0, 200):
         write(tmp_path / f"rows-{start:03}.csv", houses(100, start).to_pylist())
     write(tmp_path / "other.csv", [{"a": 1}])
-    predict_files(model, [str(tmp_path / "rows-*.csv")], str(tmp_path / "out.parquet"))
+    predict_files(model, [str(tmp_path / "rows-*.csv")], str(tmp_path / "out.parquet"), executor=ONE_PROCESS)
     assert [row["house id"] for row in read(tmp_path / "out.parquet")] == [f"h{number}" for number in range(300)]
 
 

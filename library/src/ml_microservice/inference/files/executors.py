@@ -1,4 +1,4 @@
-"""What does the work: this process, several on this machine, or a Dask cluster; the result is the same."""
+"""Executors of the parts of a run: this process, several on this machine, or a Dask cluster; the result is the same."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,51 +16,51 @@ from ml_microservice.inference.files.places import Place
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 AHEAD = 2
-"""Parts that wait for each process; more would only be cut earlier."""
+"""Parts queued for each process; a longer queue would only cut parts earlier."""
 
 
 @dataclass(frozen=True)
-class Engine:
-    """What does the work."""
+class ExecutorConfig:
+    """Which executor a run uses."""
 
     name: Literal["local", "dask"] = "local"
     workers: int | None = None
-    """Processes on this machine; by default, one for each core that may be used."""
+    """Processes on this machine; one for each available core by default."""
     scheduler: str | None = None
-    """Address of a Dask scheduler; by default, a cluster on this machine is started."""
+    """Address of a Dask scheduler; by default a cluster is started on this machine."""
 
     @property
     def processes(self) -> int:
-        """On this machine."""
+        """The number of processes on this machine."""
         return self.workers or len(os.sched_getaffinity(0))
 
 
-def spread(
-    engine: Engine, work: Callable[[Item], Result], items: Iterable[Item], count: int, places: Sequence[Place]
+def execute(
+    config: ExecutorConfig, work: Callable[[Item], Result], items: Iterable[Item], count: int, places: Sequence[Place]
 ) -> Iterator[tuple[Item, Result]]:
-    """Do all work, in no certain order.
+    """Do work on every item, and yield each with its result in order of completion.
 
     Args:
-        engine: what does it.
-        work: what to do; other processes import it.
-        items: what to do it with, taken only as needed.
-        count: about how many of them there are.
+        config: the executor.
+        work: the function to call; other processes import it.
+        items: its arguments, taken only as needed.
+        count: about how many items there are.
         places: what the work reads and writes.
 
     Raises:
         ExecutorError: the processes died, or there is no such cluster.
     """
     is_shared = all(place.is_shared for place in places)
-    if engine.name == "dask":
+    if config.name == "dask":
         if not is_shared:
             raise ExecutorError(Fault("memory:// is seen by one process only", advice="leave out --engine dask"))
-        # Work that is done twice because a worker was lost writes the same files again.
+        # A worker may be lost and its work done again, which writes the same files.
         with (
-            dask_client(engine.scheduler, engine.processes) as client,
+            dask_client(config.scheduler, config.processes) as client,
             client.get_executor(pure=False, retries=2) as executor,
         ):
             yield from _submitted(executor, work, items, AHEAD * max(1, sum(client.nthreads().values())))
-    elif is_shared and (processes := min(engine.processes, count)) > 1:
+    elif is_shared and (processes := min(config.processes, count)) > 1:
         with _processes(processes) as executor:
             yield from _submitted(executor, work, items, AHEAD * processes)
     else:
@@ -94,7 +94,7 @@ def _completed(waiting: dict[Future[Result], Item]) -> Iterator[tuple[Item, Resu
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    # One thread each, as there is a process for each core; read by libraries when the processes import them.
+    # One thread for each process, as each has a core; libraries read the variable when the processes import them.
     given = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
@@ -106,7 +106,7 @@ def _processes(count: int) -> Iterator[Executor]:
 
 
 def _end_with_parent() -> None:
-    """Leave when the process that gives the work is gone, killed even: it would be waited for without end."""
+    """End this process once its parent is gone, even if killed; it would wait for work forever."""
 
     def watch() -> None:
         parent = parent_process()

@@ -1,4 +1,4 @@
-"""What the ending of a file's name tells about it, and the columns that a result has."""
+"""Formats by the ending of a file name, and the columns that are added to a result."""
 
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -24,10 +24,10 @@ ARROW_FILE = b"ARROW1"
 
 
 def format_of(url: str) -> Format:
-    """The format that a file's name tells.
+    """The format of a file, by its ending.
 
     Raises:
-        InputFileError: it tells none that is known, or pyarrow is missing.
+        InputFileError: the ending is not known.
     """
     known = ENDINGS.get(ending(url))
     if known is None:
@@ -37,20 +37,21 @@ def format_of(url: str) -> Format:
 
 
 def arrow() -> Any:
-    """pyarrow, which is an extra of the project.
+    """pyarrow with its module for Parquet; an optional dependency.
 
     Raises:
         InputFileError: it is not installed.
     """
     try:
         import pyarrow
+        import pyarrow.parquet
     except ImportError:
         raise InputFileError(Fault("files need pyarrow", advice=how_to_install("arrow"))) from None
     return pyarrow
 
 
 def added_fields(served: ServedModel) -> "list[pa.Field]":
-    """The columns that a result has beside those of its source."""
+    """The columns that a result has besides those of its input."""
     pa = arrow()
     classes = served.schema.classes
     prediction = pa.field("prediction", pa.string() if classes else pa.float64())
@@ -59,7 +60,7 @@ def added_fields(served: ServedModel) -> "list[pa.Field]":
 
 
 def is_stream(file: IO[bytes]) -> bool:
-    """Whether Arrow data is a stream instead of a file."""
+    """Whether Arrow data has the format of streams, and not that of files."""
     file.seek(0)
     found = file.read(len(ARROW_FILE)) != ARROW_FILE
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Reading a part of a file, some rows at a time, as columns that can be validated at once."""
+"""Reader of a part of a file: its rows, one slice at a time, as columns that can be validated at once."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from ml_microservice.inference.files.places import place
 from ml_microservice.inference.rows import RowReader
 
 SLICE_ROWS = 10_000
-"""Rows that are predicted together."""
+"""Most rows of a slice."""
 JSON_TYPES: dict[str, set[type]] = {
     "float": {int, float},
     "int": {int},
@@ -33,36 +33,36 @@ JSON_TYPES: dict[str, set[type]] = {
     "datetime": {str},
     "vector": {list},
 }
-"""Of the values whose columns are made at once, besides None."""
+"""Types of the values, besides None, that a column may have to be converted as a whole."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some rows of a part."""
+class RowSlice:
+    """Rows of a part that one call of the model predicts."""
 
     numbers: NDArray[np.int64]
-    """Which rows of the part these are, from 0; those that cannot be read are left out."""
+    """Positions of the rows in the part, from 0, without those that cannot be read."""
     values: Any
-    """Table of the features and the entity id, null where a row is odd."""
+    """Table of the features and the entity id; null where the value of a row is odd."""
     odd: NDArray[np.bool_]
-    """Rows with a value that is written in some rare way, which are validated one by one."""
+    """Rows with a value in a rare notation, which are validated one by one."""
     record: Callable[[int], JsonObject]
-    """An odd row as a caller would send it."""
+    """Returns an odd row as a caller would send it."""
     carried: Any
-    """Table of the columns that the result takes over; None where it takes the lines."""
+    """Table of the columns that the result copies; None if it copies lines."""
     lines: Sequence[bytes] = ()
-    """JSON objects that the result takes over."""
+    """Lines of JSON that the result copies."""
     unreadable: Sequence[tuple[int, str]] = field(default=())
-    """Rows that are none, by their number, and why."""
+    """Positions of the rows that cannot be read, each with the reason."""
 
 
-def pieces(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
-    """The rows of a part.
+def read_slices(part: Part, reader: RowReader, schema: Any) -> Iterator[RowSlice]:
+    """Read the rows of a part.
 
     Args:
-        part: what to read.
-        reader: knows the features.
-        schema: of the columns to take over; None for the lines as they are.
+        part: to read.
+        reader: of the model; has the features.
+        schema: the columns that the result copies; None if it copies whole lines of JSON.
 
     Raises:
         InputFileError: the file is damaged.
@@ -81,14 +81,14 @@ def _bytes(part: Part) -> bytes:
         return file.read(part.stop - part.start)
 
 
-def _tables(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
+def _tables(part: Part, reader: RowReader, schema: Any) -> Iterator[RowSlice]:
     first = 0
     with place(part.source.url).open() as file:
         for batch in _batches(part, file):
             for start in range(0, batch.num_rows, SLICE_ROWS):
                 table = pa.Table.from_batches([batch.slice(start, SLICE_ROWS)]).select(schema.names)
                 rows = table.num_rows
-                yield Piece(
+                yield RowSlice(
                     np.arange(first, first + rows),
                     table,
                     np.zeros(rows, dtype=bool),
@@ -109,7 +109,7 @@ def _batches(part: Part, file: Any) -> Iterator[Any]:
         yield from (batches.get_batch(index) for index in groups)
 
 
-def _csv(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
+def _csv(part: Part, reader: RowReader, schema: Any) -> Iterator[RowSlice]:
     data, names = _bytes(part), part.source.names or ()
     if not data.strip():
         return
@@ -134,7 +134,7 @@ def _csv(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
 
 def _of_texts(
     texts: Any, numbers: NDArray[np.int64], reader: RowReader, schema: Any, unreadable: Sequence[tuple[int, str]]
-) -> Piece:
+) -> RowSlice:
     columns, odd = {}, np.zeros(texts.num_rows, dtype=bool)
     arrays = {name: _array(texts.column(name)) for name in texts.column_names}
     for name, feature in reader.features.items():
@@ -149,7 +149,7 @@ def _of_texts(
         return values | {name: texts[row].as_py() for name, texts in ids.items()}
 
     carried = {n: arrays[n] if pa.types.is_string(schema.field(n).type) else columns[n] for n in schema.names}
-    return Piece(numbers, pa.table({**columns, **ids}), odd, record, pa.table(carried, schema), (), unreadable)
+    return RowSlice(numbers, pa.table({**columns, **ids}), odd, record, pa.table(carried, schema), (), unreadable)
 
 
 def _meant(text: str, feature: Feature) -> Any:
@@ -161,7 +161,7 @@ def _array(column: Any) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _json_lines(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
+def _json_lines(part: Part, reader: RowReader, schema: Any) -> Iterator[RowSlice]:
     lines = [line for raw in _bytes(part).split(b"\n") if (line := raw.strip())]
     added = {"prediction", "error"}
     for start in range(0, len(lines), SLICE_ROWS):
@@ -181,7 +181,7 @@ def _json_lines(part: Part, reader: RowReader, schema: Any) -> Iterator[Piece]:
 
 
 def _loaded(line: bytes) -> Any:
-    """A line's value; None if it is no JSON."""
+    """The value of a line; None if it is not JSON."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -199,7 +199,7 @@ def _of_records(
     reader: RowReader,
     schema: Any,
     part: Part,
-) -> Piece:
+) -> RowSlice:
     odd = np.zeros(len(rows), dtype=bool)
     columns = {}
     for name, feature in reader.features.items():
@@ -223,8 +223,8 @@ def _of_records(
 
     values = pa.table(columns)
     if schema is None:
-        return Piece(numbers, values, odd, record, None, lines, unreadable)
-    return Piece(numbers, values, odd, record, _carried(rows, values, schema, reader, part), (), unreadable)
+        return RowSlice(numbers, values, odd, record, None, lines, unreadable)
+    return RowSlice(numbers, values, odd, record, _carried(rows, values, schema, reader, part), (), unreadable)
 
 
 def _column(values: list[Any], feature: Feature) -> tuple[Any, NDArray[np.bool_]]:

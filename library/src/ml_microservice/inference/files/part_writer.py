@@ -1,4 +1,4 @@
-"""Writing the results of parts, and joining them to one file."""
+"""Writers of the results of parts, which are then joined to one file."""
 
 import csv
 import io
@@ -13,22 +13,22 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ml_microservice.inference.files.formats import Format
-from ml_microservice.inference.files.part_reader import Piece
+from ml_microservice.inference.files.part_reader import RowSlice
 
 GROUP_ROWS = 100_000
-"""Rows in a row group or a record batch, about: readers like large ones, memory does not."""
-Write = Callable[[Piece, Any], None]
-"""Writes a piece with its answers, a table of the added columns."""
+"""About how many rows a row group or a record batch has: large ones are quick to read, but take memory."""
+Write = Callable[[RowSlice, Any], None]
+"""Writes a slice with its answers, a table of the added columns."""
 
 
 def part_writer(format: Format, file: IO[bytes], schema: Any, *, has_header: bool) -> AbstractContextManager[Write]:
-    """What writes the result of a part.
+    """The writer of a part's result.
 
     Args:
         format: to write in.
         file: to write to.
-        schema: of the whole result; None for lines of JSON that are taken over.
-        has_header: whether CSV begins with the names of the columns.
+        schema: of the whole result; None if lines of JSON are copied.
+        has_header: whether CSV starts with the names of the columns.
     """
     if format == "csv":
         return _csv(file, schema, has_header=has_header)
@@ -36,7 +36,7 @@ def part_writer(format: Format, file: IO[bytes], schema: Any, *, has_header: boo
 
 
 def joined_format(format: Format) -> Format:
-    """The format of parts that will be joined: Parquet is compressed once, when they are."""
+    """The format of parts that will be joined: Parquet is compressed only once, by the join."""
     return "arrow" if format == "parquet" else format
 
 
@@ -73,8 +73,8 @@ def _csv(file: IO[bytes], schema: Any, *, has_header: bool) -> Any:
     if has_header:
         file.write(_header(schema.names))
 
-    def write(piece: Piece, answers: Any) -> None:
-        columns = [_as_text(column) for column in (*piece.carried.columns, *answers.columns)]
+    def write(row_slice: RowSlice, answers: Any) -> None:
+        columns = [_as_text(column) for column in (*row_slice.carried.columns, *answers.columns)]
         file.write(_csv_bytes(pa.table(columns, schema.names)))
 
     yield write
@@ -96,7 +96,7 @@ def _csv_bytes(table: Any) -> bytes:
 
 
 def _as_text(column: Any) -> Any:
-    """Lists and the like as JSON, which CSV has no other form for."""
+    """A column for CSV, which can hold lists and structs only as JSON."""
     kind = column.type
     if not pa.types.is_nested(kind):
         return column
@@ -106,19 +106,19 @@ def _as_text(column: Any) -> Any:
 
 @contextmanager
 def _json_lines(file: IO[bytes]) -> Any:
-    def write(piece: Piece, answers: Any) -> None:
+    def write(row_slice: RowSlice, answers: Any) -> None:
         rows = answers.to_pylist()
-        if piece.carried is None:
-            file.writelines(_extended(line, row) for line, row in zip(piece.lines, rows, strict=True))
+        if row_slice.carried is None:
+            file.writelines(_extended(line, row) for line, row in zip(row_slice.lines, rows, strict=True))
         else:
-            pairs = zip(piece.carried.to_pylist(), rows, strict=True)
+            pairs = zip(row_slice.carried.to_pylist(), rows, strict=True)
             file.writelines(orjson.dumps(kept | row, default=str) + b"\n" for kept, row in pairs)
 
     yield write
 
 
 def _extended(line: bytes, answer: dict[str, Any]) -> bytes:
-    """A JSON object with more keys, and otherwise as it came."""
+    """A line of JSON with the keys of its answer added."""
     body = line[:-1].rstrip()
     return body + (b"" if body == b"{" else b",") + orjson.dumps(answer)[1:] + b"\n"
 
@@ -128,8 +128,8 @@ def _tables(format: Format, file: IO[bytes], schema: Any) -> Any:
     with _opened(format, file, schema) as writer:
         taken: list[Any] = []
 
-        def write(piece: Piece, answers: Any) -> None:
-            taken.append(pa.table([*piece.carried.columns, *answers.columns], schema=schema))
+        def write(row_slice: RowSlice, answers: Any) -> None:
+            taken.append(pa.table([*row_slice.carried.columns, *answers.columns], schema=schema))
             if sum(map(len, taken)) >= GROUP_ROWS:
                 flush()
 

@@ -1,4 +1,4 @@
-"""What is to be done with each part, and what became of it, as it goes between processes."""
+"""The plan of a run over files and the result of a part, as they go between processes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ BAD_COLUMNS = ("file", "row", "feature", "rule", "message")
 
 @dataclass(frozen=True)
 class ModelPlace:
-    """Where every process finds the model."""
+    """The folder in which every process finds the model."""
 
     folder: Path
     project: str
@@ -19,41 +19,41 @@ class ModelPlace:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is the same for all parts."""
+class RunPlan:
+    """What all parts of a run share."""
 
     model: ModelPlace
     folder: str
-    """Where the results of parts go."""
+    """The folder for the results of parts."""
     format: Format
-    """Of these results."""
+    """The format of these results."""
     schema: Any
-    """The columns that are taken over; None for lines of JSON."""
+    """The columns that are copied from the input; None if lines of JSON are copied."""
     has_header: bool
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a part."""
+class PartResult:
+    """The result of a part."""
 
     stop: int
-    """Where it ends, as `Part.stop`."""
+    """The end of the part; see `Part.stop`."""
     rows: int
-    """All of them."""
+    """All rows of the part."""
     bad: int
-    """Rows without a prediction, of which some could not even be read and are not in the result."""
+    """Rows without a prediction; those that could not be read are not in the result."""
 
 
 def result_name(index: int, format: Format) -> str:
-    """The name of a part's result."""
+    """The file name of a part's result."""
     return f"part-{index:05}.{format}"
 
 
 def record_name(index: int) -> str:
-    """The name of what tells that a part is done."""
+    """The name of the file that marks a part as finished."""
     return f"_part-{index:05}.json"
 
 
 def bad_name(index: int) -> str:
-    """The name of the bad rows of a part."""
+    """The file name of a part's bad rows."""
     return f"_part-{index:05}.bad.csv"

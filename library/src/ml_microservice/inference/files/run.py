@@ -11,11 +11,19 @@ from typing import IO, Any
 import orjson
 
 from ml_microservice.errors import Fault, OutputFileError
-from ml_microservice.inference.files.executors import Engine, spread
+from ml_microservice.inference.files.executors import ExecutorConfig, execute
 from ml_microservice.inference.files.formats import Format, added_fields, arrow, format_of
-from ml_microservice.inference.files.parts import PART_BYTES, PART_ROWS, Part, measure, parts
+from ml_microservice.inference.files.parts import USUAL_SIZE, Part, PartSize, measure, parts
 from ml_microservice.inference.files.places import Place
-from ml_microservice.inference.files.plan import BAD_COLUMNS, Done, ModelPlace, Work, bad_name, record_name, result_name
+from ml_microservice.inference.files.plan import (
+    BAD_COLUMNS,
+    ModelPlace,
+    PartResult,
+    RunPlan,
+    bad_name,
+    record_name,
+    result_name,
+)
 from ml_microservice.inference.files.progress import RunProgress, Tally
 from ml_microservice.inference.files.sources import Sources, examine, find
 from ml_microservice.inference.files.target import Target, choose_target
@@ -43,7 +51,8 @@ def predict_files(
     output: str | None = None,
     *,
     format: Format | None = None,
-    engine: Engine | None = None,
+    executor: ExecutorConfig | None = None,
+    part_size: PartSize = USUAL_SIZE,
     on_progress: Callable[[RunProgress], None] = lambda progress: None,
 ) -> FileResult:
     """Predict every row of files, in memory that does not grow with them.
@@ -56,8 +65,9 @@ def predict_files(
         inputs: files, folders, patterns or URLs, of one format.
         output: a file, or a folder for a file of each part; by default, beside a single input.
         format: of a folder; by default, that of the input.
-        engine: what does the work; by default, a process for each core.
-        on_progress: told of the progress, part by part.
+        executor: what predicts the parts; by default, a process for each core.
+        part_size: how large the parts are that the files are cut into.
+        on_progress: takes the progress after each part.
 
     Raises:
         InputFileError: an input is missing, damaged, of no known format, or has other columns than the model takes.
@@ -73,49 +83,50 @@ def predict_files(
     served, same = served_model(model), target.format == format_of(files[0].url)
     sources = examine(files, served, as_it_is=same)
     kept = target.format if target.is_folder else joined_format(target.format)
-    work = Work(model, target.work.url, kept, sources.schema, has_header=target.is_folder)
-    done = _taken_up(target, _identity(sources, served.manifest.id, target.format))
-    count, total = measure(sources.files)
+    plan = RunPlan(model, target.parts.url, kept, sources.schema, has_header=target.is_folder)
+    done = _taken_up(target, _identity(sources, served.manifest.id, target.format, part_size))
+    count, total = measure(sources.files, part_size)
     tally, planned = Tally(total, on_progress), list[Part]()
 
     def waiting() -> Iterator[Part]:
-        for part in parts(sources.files, {index: earlier.stop for index, earlier in done.items()}):
+        for part in parts(sources.files, part_size, {index: earlier.stop for index, earlier in done.items()}):
             planned.append(part)
             if part.index in done:
                 tally.add(part, done[part.index].rows, is_new=False)
             else:
                 yield part
 
-    for part, new in spread(engine or Engine(), partial(predict_part, work), waiting(), count, (*files, target.work)):
+    config, places = executor or ExecutorConfig(), (*files, target.parts)
+    for part, new in execute(config, partial(predict_part, plan), waiting(), count, places):
         done[part.index] = new
         tally.add(part, new.rows)
     _write_bad_rows(target, planned, done)
     if not target.is_folder:
         schema = None if sources.schema is None else arrow().schema([*sources.schema, *added_fields(served)])
-        with target.place.writing(target.work) as file:
-            results = (target.work.child(result_name(part.index, kept)).open() for part in planned)
+        with target.place.writing(target.parts) as file:
+            results = (target.parts.child(result_name(part.index, kept)).open() for part in planned)
             join(target.format, results, file, schema)
     _finish(target)
     rows, bad = (sum(getattr(done[part.index], name) for part in planned) for name in ("rows", "bad"))
     return FileResult(target.place.url, rows, bad, target.bad_rows.url if bad else None, tally.taken_up)
 
 
-def _identity(sources: Sources, model_id: str, format: Format) -> dict[str, Any]:
-    """What has to be the same for a run to be taken up."""
+def _identity(sources: Sources, model_id: str, format: Format, size: PartSize) -> dict[str, Any]:
+    """What has to be the same for a run to be resumed."""
     stamps = [[source.url, source.stamp] for source in sources.files]
     digest = hashlib.sha256(orjson.dumps(stamps)).hexdigest()
     identity = {"manifest": 1, "model_id": model_id, "files": len(stamps), "digest": digest, "format": format}
-    return {**identity, "part_bytes": PART_BYTES, "part_rows": PART_ROWS}
+    return {**identity, "part_bytes": size.bytes, "part_rows": size.rows}
 
 
-def _taken_up(target: Target, identity: dict[str, Any]) -> dict[int, Done]:
+def _taken_up(target: Target, identity: dict[str, Any]) -> dict[int, PartResult]:
     """The parts that an earlier run has done, by index; what is of another run is removed.
 
     Raises:
         OutputFileError: there is something else in the folder.
     """
-    names = set(target.work.names())
-    manifest = target.work.child(MANIFEST)
+    names = set(target.parts.names())
+    manifest = target.parts.child(MANIFEST)
     if target.is_folder and SUCCESS in names:
         raise OutputFileError(Fault("has a result in it already", target.place.url, advice="delete it or name another"))
     if target.is_folder and names and MANIFEST not in names:
@@ -123,9 +134,9 @@ def _taken_up(target: Target, identity: dict[str, Any]) -> dict[int, Done]:
     if MANIFEST in names and _read(manifest) == identity:
         numbers = (name.removeprefix("_part-").removesuffix(".json") for name in names)
         indices = (int(number) for number in numbers if number.isdecimal())
-        return {index: Done(**_read(target.work.child(record_name(index)))) for index in indices}
-    target.work.remove()
-    with manifest.writing(target.work) as file:
+        return {index: PartResult(**_read(target.parts.child(record_name(index)))) for index in indices}
+    target.parts.remove()
+    with manifest.writing(target.parts) as file:
         file.write(orjson.dumps(identity))
     return {}
 
@@ -135,20 +146,20 @@ def _read(file: Place) -> Any:
         return orjson.loads(opened.read())
 
 
-def _write_bad_rows(target: Target, planned: Sequence[Part], done: dict[int, Done]) -> None:
+def _write_bad_rows(target: Target, planned: Sequence[Part], done: dict[int, PartResult]) -> None:
     """One file of all bad rows, with rows counted from the start of their file."""
     from ml_microservice.inference.files.part_writer import csv_line
 
     if not any(done[part.index].bad for part in planned):
         target.bad_rows.remove()
         return
-    with target.bad_rows.writing(target.work) as file:
+    with target.bad_rows.writing(target.parts) as file:
         file.write(csv_line(BAD_COLUMNS))
         before, source = 0, None
         for part in planned:
             before, source = before if part.source is source else 0, part.source
             if done[part.index].bad:
-                with target.work.child(bad_name(part.index)).open() as bad:
+                with target.parts.child(bad_name(part.index)).open() as bad:
                     _copy_counted(bad, file, before)
             before += done[part.index].rows
 
@@ -163,10 +174,10 @@ def _copy_counted(bad: IO[bytes], file: IO[bytes], before: int) -> None:
 def _finish(target: Target) -> None:
     """Remove what only an unfinished run needs."""
     if not target.is_folder:
-        target.work.remove()
+        target.parts.remove()
         return
-    with target.work.child(SUCCESS).writing(target.work):
+    with target.parts.child(SUCCESS).writing(target.parts):
         pass
-    for name in target.work.names():
+    for name in target.parts.names():
         if name.startswith(("_part-", ".part-", "._part-")):
-            target.work.child(name).remove()
+            target.parts.child(name).remove()

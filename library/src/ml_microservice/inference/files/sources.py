@@ -130,9 +130,7 @@ def _look(file: Place, served: ServedModel) -> tuple[Source, Any]:
 def _arrow_schema(file: Any, format: Format) -> tuple[Any, bool]:
     pa = arrow()
     if format == "parquet":
-        import pyarrow.parquet as pq
-
-        return pq.read_schema(file), False
+        return pa.parquet.read_schema(file), False
     stream = is_stream(file)
     return (pa.ipc.open_stream(file) if stream else pa.ipc.open_file(file)).schema, stream
 

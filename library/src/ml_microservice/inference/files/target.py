@@ -15,8 +15,8 @@ class Target:
     place: Place
     format: Format
     is_folder: bool
-    work: Place
-    """The folder of the parts' results: that of the result itself, or a hidden one beside the file."""
+    parts: Place
+    """The folder of the parts' results: the result itself if it is a folder, or a hidden folder beside the file."""
     bad_rows: Place
 
 
