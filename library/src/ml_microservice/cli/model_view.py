@@ -37,9 +37,9 @@ def row_progress() -> Iterator[Callable[[RunProgress], None]]:
 
 def show_engine(version: str, engine: EngineRecord) -> None:
     """Print how a model answers requests, which other engines were tried, and why they do not serve."""
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=False, caption="Times are in microseconds for a call.", caption_justify="left")
     table.add_column("Engine", no_wrap=True)
-    for title in ("Verdict", "Difference", "Rows", "us, 1 row", "us, 64 rows"):
+    for title in ("Verdict", "Difference", "Rows", "1 row", "64 rows"):
         table.add_column(title)
     reasons: dict[str, list[str]] = {}
     for one in engine.candidates:
