@@ -48,6 +48,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that the second process is not done long before the first."""
+    gone = [name for name in LONGEST if not Path(__file__).with_name(name).is_file()]
+    if gone:
+        raise pytest.UsageError(f"conftest.py orders tests that are not there: {', '.join(gone)}")
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 

@@ -117,7 +117,7 @@ def debian() -> list[Path]:
     """The programs that every Debian has."""
     listed = run(["dpkg-query", "--show", "--showformat", "${Essential} ${Package}\n"], Path("/"))
     essential = [line.split()[1] for line in listed.splitlines() if line.startswith("yes ")]
-    files = map(Path, run(["dpkg-query", "--listfiles", *essential, "mawk"], Path("/")).splitlines())
+    files = map(Path, run(["dpkg-query", "--listfiles", *essential], Path("/")).splitlines())
     return [path for path in files if path.parent.name in ("bin", "sbin") and os.access(path, os.X_OK)]
 
 

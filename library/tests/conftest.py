@@ -31,8 +31,17 @@ RABBITMQ = "rabbitmq"
 LONGEST = (
     RABBITMQ,
     "api/test_server.py",
+    "records/test_commands.py",
     "inference/files/test_large_files.py",
+    "training/compilation/test_parity.py",
+    "training/compilation/test_estimators.py",
+    "monitoring/drift/test_comparison.py",
     "gate/test_commands.py",
+    "monitoring/test_performance.py",
+    "records/test_accounting.py",
+    "records/sinks/test_sinks_down.py",
+    "training/test_backend.py",
+    "test_tracing.py",
 )
 """Groups of tests that take longest, from the longest on."""
 
@@ -44,6 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A file is a group, so that what its tests share is made once. The files that need RabbitMQ are one group together:
     it takes seconds to start, and their tests kill it.
     """
+    gone = [name for name in LONGEST if name != RABBITMQ and not (TESTS / name).is_file()]
+    if gone:
+        raise pytest.UsageError(f"conftest.py orders tests that are not there: {', '.join(gone)}")
     groups = {item: _group(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
