@@ -10,7 +10,7 @@ from ml_microservice.delivery.integrity import sentence as integrity
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.features.features_file import load_features
-from ml_microservice.inference.served_model import load_served_model
+from ml_microservice.inference.served_model import read_configured_model
 from ml_microservice.records.segment import prepare_folder, waiting_bytes
 from ml_microservice.settings import Settings
 from ml_microservice.training.hooks import load_hooks
@@ -66,11 +66,10 @@ def _hooks(settings: Settings) -> str:
 
 
 def _model(settings: DeliverySettings) -> str:
-    store = model_store(settings)
-    served = load_served_model(store.path(settings.artefacts.version), settings.name, settings.id_name)
+    served = read_configured_model(settings).proved()
     name = served.manifest.version
     image = settings.image_name(name, git_commit(settings.root))
-    return f"{name} ({len(store.versions())} in all), golden rows agree; its image is {image}"
+    return f"{name} ({len(model_store(settings).versions())} in all), golden rows agree; its image is {image}"
 
 
 def _records(settings: Settings) -> str:

@@ -70,6 +70,7 @@ def create_app(settings: Settings | None = None, model: ReadModel | None = None)
     hot = HotRoute(app, endpoints, in_work=in_work, keys=api.opening_keys, max_body_bytes=api.max_body_bytes)
     if tracer is None:
         return hot
+    # Needs the extra `tracing`.
     from ml_microservice.api.traces import RequestSpans
 
     return RequestSpans(hot, endpoints, tracer)
@@ -197,6 +198,7 @@ def _grpc(api: ApiSettings, core: Core, in_work: InWork) -> AbstractAsyncContext
     """The gRPC server, if a port is set."""
     if api.grpc_port is None:
         return nullcontext()
+    # Needs the extra `grpc`.
     from ml_microservice.api.grpc.server import serving
 
     return serving(api, core, in_work)

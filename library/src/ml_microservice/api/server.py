@@ -18,6 +18,7 @@ from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.logs import configure_logging
 from ml_microservice.processes.metrics import shared_metrics
+from ml_microservice.processes.workers import Service, Workers
 from ml_microservice.records.segment import prepare_folder
 from ml_microservice.records.shipping_child import ShippingChild
 from ml_microservice.settings import ENV_PREFIX, Settings, load_settings
@@ -62,9 +63,6 @@ def run(options: Mapping[str, str | int | None]) -> None:
             return
         # Each worker can fill one core, and threads of a library would not survive the fork.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        # A single process, the usual case in a container, needs no multiprocessing.
-        from ml_microservice.processes.workers import Service, Workers
-
         with shared_metrics():
             Workers(Service(serve, _read_model, ShippingChild), settings, listening).run()
 
@@ -107,6 +105,7 @@ def serve(
     Raises:
         ServiceError: the model cannot be used.
     """
+    # It imports prometheus_client, which looks for the folder of shared metrics at that moment.
     from ml_microservice.api.app import create_app
 
     config = uvicorn.Config(
@@ -122,6 +121,7 @@ def serve(
 
 
 def _read_model(settings: Settings) -> "ReadModel":
+    # A parent whose workers read their own copies of the model does without the libraries for it.
     from ml_microservice.inference.served_model import read_configured_model
 
     return read_configured_model(settings)

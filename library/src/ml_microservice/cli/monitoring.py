@@ -8,7 +8,6 @@ from typing import Annotated
 import orjson
 import typer
 
-from ml_microservice.artefact.store import version_folder
 from ml_microservice.cli.ages import age
 from ml_microservice.cli.app import app
 from ml_microservice.errors import Fault, ServiceError
@@ -91,7 +90,7 @@ def feedback(
 
     from ml_microservice.inference.core import Core
     from ml_microservice.inference.problems import Problem
-    from ml_microservice.inference.served_model import load_served_model
+    from ml_microservice.inference.served_model import read_configured_model
     from ml_microservice.records.journal import Journal
     from ml_microservice.records.recorder import Recorder
     from ml_microservice.records.shipping_process import ship_once
@@ -99,8 +98,7 @@ def feedback(
     from ml_microservice.terminal import out
 
     settings = load_settings()
-    folder = version_folder(settings)
-    served = load_served_model(folder, settings.name, settings.id_name)
+    served = read_configured_model(settings).proved()
     journal = Journal(settings.records_directory, settings.name, settings.records)
     recorder = Recorder(journal, settings.records) if settings.records.sinks else None
     told = {"prediction_id": prediction_id, "label": label if served.schema.classes else _number(label)}

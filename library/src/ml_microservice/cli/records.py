@@ -14,7 +14,6 @@ from ml_microservice.artefact.store import version_folder
 from ml_microservice.cli.ages import age
 from ml_microservice.cli.app import records_app
 from ml_microservice.errors import Fault, ServiceError, did_you_mean, listed
-from ml_microservice.logs import configure_logging
 from ml_microservice.settings import CONFIG_FILE, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ def ship(
     child: Annotated[bool, typer.Option("--child", hidden=True, help="Ends with the process that started it.")] = False,
 ) -> None:
     """Ship records to the sinks of `config.yaml` until SIGTERM; one process at a time ships a folder, others wait."""
+    from ml_microservice.logs import configure_logging
     from ml_microservice.records.shipping_process import ship_once, ship_until_stopped
 
     settings = load_settings()
