@@ -55,14 +55,14 @@ def _finding(subject: str, look: Callable[[], str]) -> Finding:
 
 def _features(settings: Settings) -> str:
     draft = load_features(settings.features_file, settings.id_name)
-    task = draft.task or "task to be told from the data"
-    return f"{task}, {len(draft.features)} features, target {draft.target or 'to be told from the data'}"
+    task = draft.task or "task inferred from the data"
+    return f"{task}, {len(draft.features)} features, target {draft.target or 'inferred from the data'}"
 
 
 def _hooks(settings: Settings) -> str:
     draft = load_features(settings.features_file, settings.id_name)
     hooks = load_hooks(settings.root, draft.task)
-    return f"{hooks.folder.relative_to(settings.root)}: all there"
+    return f"{hooks.folder.relative_to(settings.root)}: complete"
 
 
 def _model(settings: DeliverySettings) -> str:

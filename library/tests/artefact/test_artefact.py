@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.reader import read_artefact
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.errors import ArtefactError
 from ml_microservice.inference.served_model import load_served_model

@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml_microservice.api.app import create_app
-from ml_microservice.artefact.reading import read_manifest
+from ml_microservice.artefact.reader import read_manifest
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.evaluation import ClassificationDetails, evaluate_classification, evaluate_regression
 from ml_microservice.monitoring.computation import LOCK

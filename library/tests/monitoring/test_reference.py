@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.reader import read_artefact
 from ml_microservice.artefact.reference import (
     REFERENCE,
     CategoryReference,

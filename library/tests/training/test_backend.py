@@ -8,7 +8,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
 
-from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.reader import read_artefact
 from ml_microservice.settings import load_settings
 from ml_microservice.training.hooks import Hooks
 from ml_microservice.training.pipeline import train

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from ml_microservice.api.grpc.port import require_free_port
-from ml_microservice.artefact.reading import read_manifest
+from ml_microservice.artefact.reader import read_manifest
 from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import Fault, ServiceError
 from ml_microservice.logs import configure_logging

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ml_microservice.artefact.manifest import Manifest
-from ml_microservice.artefact.reading import content_faults, parse_manifest, read_manifest, verified_files
+from ml_microservice.artefact.reader import content_faults, parse_manifest, read_manifest, verified_files
 from ml_microservice.artefact.store import MANIFEST, VERSION
 from ml_microservice.errors import ArtefactError, Fault
 

@@ -153,7 +153,7 @@ def explain_engine(
     version: Annotated[str | None, typer.Argument(help="Model version; the one that is served by default.")] = None,
 ) -> None:
     """Show how a model answers requests: which engines were tried, why they were refused, and how fast they are."""
-    from ml_microservice.artefact.reading import read_manifest
+    from ml_microservice.artefact.reader import read_manifest
     from ml_microservice.cli.model_view import show_engine
 
     settings = load_settings()

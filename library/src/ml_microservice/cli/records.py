@@ -173,7 +173,7 @@ def export(
     """Write predictions, their inputs and their feedback to a file."""
     from rich.markup import escape
 
-    from ml_microservice.artefact.reading import read_artefact
+    from ml_microservice.artefact.reader import read_artefact
     from ml_microservice.monitoring.export import Selection, export_records
     from ml_microservice.monitoring.labelled_frame import export_labelled
     from ml_microservice.records.database.store import open_store

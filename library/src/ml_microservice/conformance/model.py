@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from ml_microservice.artefact.writing import pickled
+from ml_microservice.artefact.writer import pickled
 from ml_microservice.conformance.context import ALONE_ROWS, Context, quietly
 from ml_microservice.conformance.equality import differing
 from ml_microservice.conformance.wording import given

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml_microservice.artefact.reading import Artefact
+from ml_microservice.artefact.reader import Artefact
 from ml_microservice.errors import Fault
 
 

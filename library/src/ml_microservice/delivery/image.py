@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_microservice.artefact.manifest import Manifest
-from ml_microservice.artefact.reading import read_artefact, read_manifest
+from ml_microservice.artefact.reader import read_artefact, read_manifest
 from ml_microservice.artefact.store import version_folder
 from ml_microservice.delivery.built import read_built, write_built
 from ml_microservice.delivery.container import container, report_of

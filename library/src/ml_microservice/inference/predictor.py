@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_microservice.artefact.reading import Artefact
+from ml_microservice.artefact.reader import Artefact
 from ml_microservice.artefact.schema import LabelForm
 from ml_microservice.features.columns import Columns
 from ml_microservice.inference.outputs import check_rows, class_indices, numbers, probability_matrix, row_count

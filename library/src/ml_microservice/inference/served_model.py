@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ml_microservice.artefact.manifest import Manifest
-from ml_microservice.artefact.reading import Artefact, GoldenRow, read_artefact
+from ml_microservice.artefact.reader import Artefact, GoldenRow, read_artefact
 from ml_microservice.artefact.schema import ModelSchema, dump_json
 from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import ArtefactError, Fault

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ml_microservice.artefact.manifest import Manifest
-from ml_microservice.artefact.reading import read_manifest
+from ml_microservice.artefact.reader import read_manifest
 from ml_microservice.artefact.store import ArtefactStore, model_store
 from ml_microservice.errors import ArtefactError
 from ml_microservice.evaluation import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_microservice.artefact.reading import GoldenRow
+from ml_microservice.artefact.reader import GoldenRow
 from ml_microservice.artefact.schema import dump_json
 from ml_microservice.features.examples import example_row
 from ml_microservice.features.layout import is_missing

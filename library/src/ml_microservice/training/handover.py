@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_microservice.artefact.archive import read_archive, write_archive
 from ml_microservice.artefact.manifest import Manifest
-from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.reader import read_artefact
 from ml_microservice.artefact.store import MANIFEST, POINTER, model_store, version_folder
 from ml_microservice.atomic_file import written_atomically
 from ml_microservice.errors import ArtefactError, Fault

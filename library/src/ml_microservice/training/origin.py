@@ -12,7 +12,7 @@ import pandas as pd
 from packaging.requirements import Requirement
 
 from ml_microservice.artefact.manifest import Manifest, Origin, Reproduction
-from ml_microservice.artefact.reading import MODEL, PREPROCESSOR, read_manifest
+from ml_microservice.artefact.reader import MODEL, PREPROCESSOR, read_manifest
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.settings import TrainingSettings
 

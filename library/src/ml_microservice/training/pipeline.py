@@ -12,11 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml_microservice.artefact.manifest import FileDigest, Manifest
-from ml_microservice.artefact.reading import MODEL, PREPROCESSOR, GoldenRow
+from ml_microservice.artefact.reader import MODEL, PREPROCESSOR, GoldenRow
 from ml_microservice.artefact.reference import REFERENCE
 from ml_microservice.artefact.schema import ModelSchema, dump_json
 from ml_microservice.artefact.store import model_store, version_name
-from ml_microservice.artefact.writing import artefact_files, pickled, write_artefact
+from ml_microservice.artefact.writer import artefact_files, pickled, write_artefact
 from ml_microservice.errors import Fault, FrameError
 from ml_microservice.evaluation import (
     Evaluation,

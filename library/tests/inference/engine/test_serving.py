@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from typer.testing import CliRunner
 
 from ml_microservice.artefact.manifest import PYTHON_ENGINE, FileDigest
-from ml_microservice.artefact.reading import read_artefact, read_manifest
+from ml_microservice.artefact.reader import read_artefact, read_manifest
 from ml_microservice.artefact.store import MANIFEST, ArtefactStore
 from ml_microservice.cli import app
 from ml_microservice.errors import ArtefactError

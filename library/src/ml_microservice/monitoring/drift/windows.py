@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from ml_microservice.artefact.reading import read_artefact
+from ml_microservice.artefact.reader import read_artefact
 from ml_microservice.artefact.reference import Reference, read_reference
 from ml_microservice.artefact.store import version_folder
 from ml_microservice.errors import ConfigError, Fault, did_you_mean

@@ -1,4 +1,4 @@
-"""Putting a model version together."""
+"""Writing a model version."""
 
 import io
 import pickle
@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 
 from ml_microservice.artefact.manifest import FileDigest, Manifest
-from ml_microservice.artefact.reading import GOLDEN, SCHEMA, GoldenRow
+from ml_microservice.artefact.reader import GOLDEN, SCHEMA, GoldenRow
 from ml_microservice.artefact.schema import ModelSchema, dump_json
 from ml_microservice.artefact.store import MANIFEST, ArtefactStore
 from ml_microservice.errors import Fault, HookError
