@@ -1,4 +1,4 @@
-"""Preprocessors that do to a request something else than they did in training."""
+"""Preprocessors that transform a request differently from the same row in training."""
 
 import re
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The training frame is held against `features.yaml`, and every contradiction is told with rows and remedy."""
+"""The training frame is checked against `features.yaml`; every contradiction is reported with rows and remedy."""
 
 from datetime import date, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The evaluation: the current model and the champion on the rows that the current one was not trained on."""
+"""The current model is compared with the champion on the rows that it was not trained on."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The gate: what an evaluation is worth by the settings, and what is left in `build/verdict.json`."""
+"""The gate judges an evaluation by the settings and writes `build/verdict.json`."""
 
 import json
 import math

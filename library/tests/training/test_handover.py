@@ -1,4 +1,4 @@
-"""A model leaves the checkout that trained it, and is taken in by checkouts of the same hooks only."""
+"""Export and import of a model: only a checkout of the same hooks accepts it."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Training: what becomes of the hooks' answers, and what is left behind."""
+"""Training: the hooks' results are checked, and a run leaves a complete model version."""
 
 import asyncio
 import dataclasses

@@ -183,7 +183,7 @@ def test_a_booster_that_onnx_cannot_express_is_served_by_its_python_object(
 
 
 def test_lightgbm_goes_by_infinite_thresholds() -> None:
-    """Where large numbers meet missing ones, LightGBM parts them at infinity, which its dump clips to 1e300."""
+    """LightGBM separates large numbers from missing ones at infinity, which its dump clips to 1e300."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 2))
     rows[:, 0] = rng.choice([-1e308, 1e308, np.nan], 300)

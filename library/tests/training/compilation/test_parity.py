@@ -1,4 +1,4 @@
-"""What can be compiled answers, and refuses, as scikit-learn does: proved by the probes for every family."""
+"""Every family of models that can be compiled predicts and refuses as scikit-learn does, on all probes."""
 
 from typing import Any
 

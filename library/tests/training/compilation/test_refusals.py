@@ -1,4 +1,4 @@
-"""What cannot be compiled, or comes out different, is served by the Python objects, and the record says why."""
+"""A model that cannot be compiled or proved is served by its Python objects, and the record says why."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ def _over(*steps: Any, columns: Any = GAPS) -> ColumnTransformer:
 
 
 class Delegating:
-    """A Preprocessor whose transform only passes on."""
+    """A Preprocessor whose transform only calls a scikit-learn transformer."""
 
     def fit(self, X: Any, y: Any = None) -> "Delegating":
         """Learn."""

@@ -78,7 +78,7 @@ def sigmoid(scores: Matrix) -> Matrix:
 
 
 def softmax(scores: Matrix) -> Matrix:
-    """As `sklearn.utils.extmath.softmax`, in place."""
+    """The softmax of `sklearn.utils.extmath`."""
     scores = scores - scores.max(axis=1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
@@ -86,7 +86,7 @@ def softmax(scores: Matrix) -> Matrix:
 
 
 def _log_sum_exp(scores: Matrix) -> Matrix:
-    """As `sklearn.utils._array_api._logsumexp`, shape (rows, 1): the largest terms are summed apart from the others."""
+    """The `_logsumexp` of `sklearn.utils._array_api`, shape (rows, 1): the largest terms are added apart."""
     largest = scores.max(axis=1, keepdims=True)
     is_largest = scores == largest
     times = is_largest.sum(axis=1, keepdims=True, dtype=np.float64)
@@ -97,7 +97,7 @@ def _log_sum_exp(scores: Matrix) -> Matrix:
 
 
 def _normalised(probabilities: Matrix) -> Matrix:
-    """As `LinearClassifierMixin._predict_proba_lr`."""
+    """Normalise one-against-rest probabilities as `LinearClassifierMixin._predict_proba_lr` does."""
     total = probabilities.sum(axis=1)
     nothing = total == 0
     if nothing.any():

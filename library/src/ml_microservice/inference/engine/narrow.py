@@ -80,7 +80,7 @@ class BoundNarrowTrees:
 
 
 def _exp(values: Floats) -> Floats:
-    """As the C library's `expf`, which XGBoost calls; numpy's own `exp` rounds differently.
+    """The C library's `expf`, which XGBoost calls; numpy's `exp` rounds differently.
 
     It is computed in float64 as 2**(k / 32) times a polynomial (`sysdeps/ieee754/flt-32/e_expf.c`).
     """
@@ -93,13 +93,13 @@ def _exp(values: Floats) -> Floats:
 
 
 def _sigmoid(scores: Floats) -> Floats:
-    """As `Sigmoid` in XGBoost's `src/common/math.h`."""
+    """The `Sigmoid` of XGBoost's `src/common/math.h`."""
     exponent = np.minimum(-scores, np.float32(88.7))
     return np.float32(1) / (_exp(exponent) + np.float32(1) + TINY)
 
 
 def _softmax(scores: Floats) -> Floats:
-    """As `Softmax` in XGBoost's `src/common/math.h`: the sum is in float64."""
+    """The `Softmax` of XGBoost's `src/common/math.h`, which adds in float64."""
     powers = _exp(scores - scores.max(axis=1, keepdims=True))
     total = np.add.accumulate(powers.astype(np.float64), axis=1)[:, -1:].astype(np.float32)
     return powers / total

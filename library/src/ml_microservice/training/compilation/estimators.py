@@ -22,7 +22,7 @@ BOOSTERS: dict[str, Compiler] = {
     "xgboost.sklearn.XGBClassifier": xgboost_trees.compiled,
     "xgboost.sklearn.XGBRegressor": xgboost_trees.compiled,
 }
-"""By name, so that neither library has to be installed."""
+"""Keyed by the name of the class, so that neither library has to be installed."""
 PYTHON_ONLY: dict[type, str] = {
     **dict.fromkeys(
         (KNeighborsClassifier, KNeighborsRegressor),

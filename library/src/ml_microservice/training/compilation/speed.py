@@ -1,4 +1,4 @@
-"""How long a predictor takes for a call, in this process and on this machine."""
+"""The speed of a predictor, measured in this process and on this machine."""
 
 import time
 
