@@ -1,4 +1,4 @@
-"""Which format a bulk request comes in, and which its answer goes in."""
+"""The formats of a bulk request and of its answer, from their headers."""
 
 from collections.abc import Iterable
 

@@ -31,16 +31,16 @@ class State(StrEnum):
     cancelled = "cancelled"
 
 
-JobId = Annotated[str, typer.Argument(help="As the answer to `POST /jobs` has it.", metavar="ID")]
-MaybeJobId = Annotated[str | None, typer.Argument(help="Of one job.", metavar="[ID]")]
-All = Annotated[bool, typer.Option("--all", help="All that have failed.")]
+JobId = Annotated[str, typer.Argument(help="The id in the answer of `POST /jobs`.", metavar="ID")]
+MaybeJobId = Annotated[str | None, typer.Argument(help="The id of one job.", metavar="[ID]")]
+All = Annotated[bool, typer.Option("--all", help="All failed jobs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @jobs_app.command("list")
 def list_jobs(
     state: Annotated[State | None, typer.Option(help="Only jobs of this state.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -52,7 +52,7 @@ def list_jobs(
 
 @jobs_app.command()
 def show(job_id: JobId) -> None:
-    """Print a job as the database has it."""
+    """Print a job from the database as JSON."""
     from ml_microservice.jobs.store.job_store import open_job_store
 
     wanted = _id(job_id)
@@ -65,7 +65,7 @@ def show(job_id: JobId) -> None:
 
 @jobs_app.command()
 def cancel(job_id: JobId) -> None:
-    """Cancel a job: what has not begun will not, and what runs is stopped."""
+    """Cancel a job: waiting chunks are never run, and running ones are stopped."""
     from ml_microservice.jobs.store.job_store import open_job_store
     from ml_microservice.terminal import out
 
@@ -81,10 +81,10 @@ def cancel(job_id: JobId) -> None:
 
 @jobs_app.command()
 def top(
-    once: Annotated[bool, typer.Option("--once", help="Print it once, for scripts.")] = False,
-    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2,
+    once: Annotated[bool, typer.Option("--once", help="Print the state once, for scripts.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two updates.")] = 2,
 ) -> None:
-    """Watch the queue: jobs by state, what waits and for how long, what the workers are at, and how fast they are."""
+    """Watch the queue: jobs by state, waiting times, running chunks and throughput."""
     from ml_microservice.cli.jobs_view import show_once, watch
     from ml_microservice.jobs.store.job_store import open_job_store
 
@@ -98,7 +98,7 @@ def top(
 
 @dead_app.command("list")
 def list_dead(
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many of the latest to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the jobs that have failed, newest first."""
@@ -107,7 +107,7 @@ def list_dead(
 
 @dead_app.command()
 def retry(job_id: MaybeJobId = None, every: All = False) -> None:
-    """Have what is unfinished of failed jobs run again, with all attempts."""
+    """Run the unfinished chunks of failed jobs again, with a full number of attempts."""
     from ml_microservice.jobs.queue.job_queue import JobQueue
     from ml_microservice.jobs.store.job_store import open_job_store
     from ml_microservice.terminal import err, out
@@ -131,13 +131,13 @@ def retry(job_id: MaybeJobId = None, every: All = False) -> None:
                 away = error
     out.print(f"Queued {_counted(retried)} again", highlight=False)
     if away is not None:
-        note = f"note {away}: what was queued is sent to the workers once it is back"
+        note = f"note {away}: the jobs are sent to the workers once it is back"
         err.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @dead_app.command()
 def drop(job_id: MaybeJobId = None, every: All = False) -> None:
-    """Delete failed jobs, with what was sent and what was finished of them."""
+    """Delete failed jobs, with their bodies and partial results."""
     from ml_microservice.jobs.queue.job_queue import JobQueue
     from ml_microservice.jobs.storage import JobStorage
     from ml_microservice.jobs.store.job_store import open_job_store
@@ -148,7 +148,7 @@ def drop(job_id: MaybeJobId = None, every: All = False) -> None:
     with closing(open_job_store(settings)) as store, closing(JobQueue(settings)) as queue:
         dropped = 0
         for some in _chosen(store, job_id, every):
-            # The messages first: once a job is gone, nobody would look for its.
+            # The messages first: once a job is gone, nothing would look for its messages.
             queue.take_dead(*(job.job_id for job in some))
             for job in some:
                 store.drop(job.job_id)
@@ -158,7 +158,7 @@ def drop(job_id: MaybeJobId = None, every: All = False) -> None:
 
 
 def _chosen(store: "JobStore", job_id: str | None, every: bool) -> Iterator[list[Job]]:
-    """The job that was named, or all that have failed, some at a time."""
+    """The named job, or all failed jobs, a page at a time."""
     if every == (job_id is not None):
         raise ServiceError(Fault("which job?", advice="say either its id or --all"))
     if job_id is not None:
@@ -186,9 +186,8 @@ def _print_jobs(jobs: list[Job], as_json: bool) -> None:
         show_jobs(jobs)
 
 
-def _print_json(told: Job | list[Job]) -> None:
-
-    sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
+def _print_json(printed: Job | list[Job]) -> None:
+    sys.stdout.write(orjson.dumps(printed, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 def _id(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What `ml-service jobs` shows in the terminal."""
+"""Jobs and their queue on the terminal."""
 
 import time
 from contextlib import closing, nullcontext
@@ -19,26 +19,26 @@ from ml_microservice.settings import Settings
 from ml_microservice.terminal import out
 
 RATE_SECONDS = 60
-"""Over which rates are told."""
+"""Time over which rates are computed."""
 SHOWN = 20
-"""Running chunks."""
+"""Most running chunks that are listed."""
 STYLES = {"running": "cyan", "succeeded": "green", "failed": "bold red", "cancelled": "yellow"}
 
 
 @dataclass(frozen=True)
-class Look:
-    """The queue at a moment."""
+class QueueState:
+    """The state of the queue at one moment."""
 
     time: datetime
     statistics: QueueStatistics
     activity: Activity
     running: list[RunningChunk]
     messages: dict[str, int] | str
-    """By queue; or why the broker does not tell."""
+    """Number of messages by queue, or why the broker does not say it."""
 
 
 def show_jobs(jobs: list[Job]) -> None:
-    """List jobs."""
+    """Print a table of jobs."""
     table = Table("Job", "State", "Rows", "Done", "Failed rows", "Attempts", "Created", "Why")
     for job in jobs:
         counts = (f"{job.rows:,}", f"{job.rows_done:,}", f"{job.rows_failed:,}", str(job.attempts))
@@ -53,18 +53,18 @@ def show_jobs(jobs: list[Job]) -> None:
 
 
 def show_once(settings: Settings, store: JobStore) -> None:
-    """Print how the queue is doing."""
+    """Print the state of the queue."""
     with _queue(settings) as queue:
-        Console(width=None if out.is_terminal else 160).print(_drawn(settings, _look(store, queue)))
+        Console(width=None if out.is_terminal else 160).print(_drawn(settings, _queue_state(store, queue)))
 
 
 def watch(settings: Settings, store: JobStore, interval: float) -> None:
-    """Show how the queue is doing, until Ctrl-C; a database that is away is waited for."""
+    """Show the state of the queue until Ctrl-C; if the database is down, wait until it is back."""
     with _queue(settings) as queue, Live(console=out, screen=out.is_terminal, auto_refresh=False) as live:
         try:
             while True:
                 try:
-                    live.update(_drawn(settings, _look(store, queue)), refresh=True)
+                    live.update(_drawn(settings, _queue_state(store, queue)), refresh=True)
                 except DatabaseError as error:
                     live.update(Text(str(error), "bold red"), refresh=True)
                 time.sleep(interval)
@@ -76,40 +76,43 @@ def _queue(settings: Settings) -> "closing[JobQueue] | nullcontext[None]":
     return closing(JobQueue(settings)) if settings.jobs.broker else nullcontext()
 
 
-def _look(store: JobStore, queue: JobQueue | None) -> Look:
+def _queue_state(store: JobStore, queue: JobQueue | None) -> QueueState:
     messages: dict[str, int] | str
     try:
         messages = queue.depth() if queue else "jobs.broker is null"
     except BrokerError as error:
         messages = str(error)
-    return Look(datetime.now(UTC), store.statistics(), store.activity(RATE_SECONDS), store.running(SHOWN), messages)
+    return QueueState(
+        datetime.now(UTC), store.statistics(), store.activity(RATE_SECONDS), store.running(SHOWN), messages
+    )
 
 
-def _drawn(settings: Settings, look: Look) -> RenderableType:
-    told, done = look.statistics, look.activity
-    jobs = Table(*STATES, title=f"Jobs of {settings.name}, {look.time:%Y-%m-%d %H:%M:%S} UTC", title_justify="left")
-    counts = ((state, told.jobs[state]) for state in STATES)
-    jobs.add_row(*(Text(f"{count:,}", STYLES.get(state, "") if count else "") for state, count in counts))
-    messages = look.messages
+def _drawn(settings: Settings, state: QueueState) -> RenderableType:
+    totals, done = state.statistics, state.activity
+    jobs = Table(*STATES, title=f"Jobs of {settings.name}, {state.time:%Y-%m-%d %H:%M:%S} UTC", title_justify="left")
+    counts = ((name, totals.jobs[name]) for name in STATES)
+    jobs.add_row(*(Text(f"{count:,}", STYLES.get(name, "") if count else "") for name, count in counts))
+    messages = state.messages
     if not isinstance(messages, str):
         messages = ", ".join(f"{count:,} {queue}" for queue, count in messages.items())
     lines = [
-        f"chunks: {told.chunks_queued:,} wait, {told.chunks_running:,} run, {told.retries:,} attempts beyond the first",
-        f"the oldest job waits for {_age(told.oldest_queued_seconds)}" if told.jobs["queued"] else "no job waits",
+        f"chunks: {totals.chunks_queued:,} wait, {totals.chunks_running:,} run, "
+        f"{totals.retries:,} attempts beyond the first",
+        f"the oldest job waits for {_age(totals.oldest_queued_seconds)}" if totals.jobs["queued"] else "no job waits",
         f"last minute: {done.jobs:,} jobs, {done.rows:,} rows ({done.rows / done.seconds:,.1f}/s)",
         f"messages: {messages}",
     ]
     running = Table("Job", "Chunk", "Rows", "Worker", "Attempt", "For")
-    for chunk in look.running:
-        age = (look.time - datetime.fromisoformat(chunk.started_at)).total_seconds()
+    for chunk in state.running:
+        age = (state.time - datetime.fromisoformat(chunk.started_at)).total_seconds()
         numbers = (str(chunk.number), f"{chunk.rows:,}")
         attempt = Text(str(chunk.attempts), "yellow" if chunk.attempts > 1 else "")
         running.add_row(chunk.job_id, *numbers, escape(chunk.worker or ""), attempt, _age(age))
     shown: list[RenderableType] = [jobs, *lines]
-    if look.running:
+    if state.running:
         shown.append(running)
-    if told.chunks_running > len(look.running):
-        shown.append(f"and {told.chunks_running - len(look.running):,} more")
+    if totals.chunks_running > len(state.running):
+        shown.append(f"and {totals.chunks_running - len(state.running):,} more")
     return Group(*(Text(one) if isinstance(one, str) else one for one in shown))
 
 

@@ -1,4 +1,4 @@
-"""Which features a model relies on."""
+"""Permutation importance: which features a model relies on."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar

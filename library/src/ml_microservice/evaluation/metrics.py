@@ -41,7 +41,7 @@ METRICS_OF: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"),
     "regression": ("mae", "rmse", "r2"),
 }
-"""Those that there may be; ROC AUC takes two classes and probabilities, log loss takes probabilities."""
+"""Metrics by task; ROC AUC needs two classes and probabilities, log loss needs probabilities."""
 
 HEADLINE: dict[Task, str] = {"classification": "accuracy", "regression": "mae"}
 """The metric that a model is introduced with."""

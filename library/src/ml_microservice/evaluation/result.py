@@ -36,7 +36,7 @@ class ClassificationDetails:
 
     @property
     def calibration_error(self) -> float | None:
-        """See the function of this name."""
+        """The calibration error of these bins; None without any."""
         return calibration_error(self.calibration)
 
 
@@ -74,7 +74,7 @@ class Evaluation:
         return None if value is None or baseline is None else METRICS[metric].better(value, baseline)
 
     def as_json(self) -> dict[str, Any]:
-        """As plain JSON data, in which null stands for what is undefined."""
+        """The evaluation as plain JSON data; undefined values are null."""
         data: dict[str, Any] = _plain(asdict(self))
         return data
 

@@ -34,7 +34,7 @@ Model = TypeVar("Model", bound=Settings)
 def load_settings(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read `config.yaml` in `root` (the current folder by default) and lay the environment over it.
 
-    A mistake in a section that only delivery reads is not told here: a service would refuse to start over it.
+    A mistake in a section that only delivery reads is not reported: a service would refuse to start over it.
 
     Raises:
         ConfigError: with one fault per mistake, each with its line or variable.
@@ -43,7 +43,7 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] | None = 
 
 
 def load_settings_as(model: type[Model], root: Path | None = None, environ: Mapping[str, str] | None = None) -> Model:
-    """As `load_settings`, with the sections of `model`.
+    """Read `config.yaml` and the environment into a class that may have more sections than a service reads.
 
     Raises:
         ConfigError: with one fault per mistake, each with its line or variable.

@@ -20,7 +20,7 @@ def require_grpc(api: ApiSettings) -> None:
 
 
 def require_free_port(api: ApiSettings) -> None:
-    """As `require_grpc`, and see that no other process listens on the port: it would take a share of the requests.
+    """Check that gRPC is installed, and that no other process, which would take requests, listens on the port.
 
     Raises:
         ServiceError: one does, or gRPC is not installed.
