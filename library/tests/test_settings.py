@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ml_microservice.delivery.settings import DeliverySettings, load_delivery_settings
+from ml_microservice.doctor import examine
 from ml_microservice.errors import ConfigError, Fault
 from ml_microservice.settings import DELIVERY_SECTIONS, Settings, load_settings
 
@@ -78,6 +79,13 @@ def test_delivery_reads_all_that_a_service_reads_and_the_sections_that_it_leaves
     assert settings.pipelines.environments["staging"].namespace == "b"
     assert settings.api.port == 9000
     assert set(DeliverySettings.model_fields) - set(Settings.model_fields) == set(DELIVERY_SECTIONS)
+
+
+def test_doctor_looks_at_what_only_delivery_reads(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: penguins\npipelines: {retrain: hourly}\n", encoding="utf-8")
+    (found,) = (fault for finding in examine(tmp_path) for fault in finding.faults)
+    assert (found.file, found.line) == ("config.yaml", 2)
+    assert "'hourly' is no time as Jenkins writes it" in found.message
 
 
 def test_a_service_refuses_a_key_that_nobody_reads(tmp_path: Path) -> None:

@@ -18,6 +18,13 @@ def test_a_misspelt_key_of_config_yaml(project: "Project") -> None:
     assert "config.yaml:2: unknown key 'id_nmae' (did you mean 'id_name'?)" in said
 
 
+def test_a_fault_in_a_section_that_a_service_leaves_alone(project: "Project") -> None:
+    project.config(("id_name", "pipelines: {retrain: hourly}\nid_name"))
+    check, said = project.first_failure()
+    assert check == "config"
+    assert "config.yaml:2: 'hourly' is no time as Jenkins writes it" in said
+
+
 @pytest.mark.parametrize(
     ("section", "setting", "extra"),
     [
