@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bake import TEMPLATE
-from conftest import make, run
+from conftest import run
 
 pytestmark = pytest.mark.t2
 
@@ -59,7 +59,3 @@ def test_every_module_is_imported_with_the_extras_of_a_project(installed: Callab
         name: module for name, module in missing.items() if not elsewhere & set(known.get(module.split(".")[0], ()))
     }
     assert undeclared == {}
-
-
-def test_a_project_is_clean_by_its_own_lint(installed: Callable[[str], Path]) -> None:
-    make(installed("penguins"), "lint")

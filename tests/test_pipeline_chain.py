@@ -115,9 +115,10 @@ def agent(folder: Path) -> dict[str, str]:
 
 def debian() -> list[Path]:
     """The programs that every Debian has."""
-    listed = run(["dpkg-query", "--show", "--showformat", "${Essential} ${Package}\n"], Path("/"))
-    essential = [line.split()[1] for line in listed.splitlines() if line.startswith("yes ")]
-    files = map(Path, run(["dpkg-query", "--listfiles", *essential], Path("/")).splitlines())
+    listed = run(["dpkg-query", "--show", "--showformat", "${Priority} ${Package}\n"], Path("/"))
+    required = [line.split()[1] for line in listed.splitlines() if line.startswith("required ")]
+    files = [Path("/usr/bin/awk")]  # a link to mawk, which no package lists
+    files += map(Path, run(["dpkg-query", "--listfiles", *required], Path("/")).splitlines())
     return [path for path in files if path.parent.name in ("bin", "sbin") and os.access(path, os.X_OK)]
 
 
