@@ -1,4 +1,4 @@
-"""The rows of a training frame as values of a request."""
+"""Rows of a frame as a request's values."""
 
 from typing import Any
 

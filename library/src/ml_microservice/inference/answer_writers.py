@@ -19,13 +19,13 @@ class Heading:
 
     classes: Sequence[str]
     id_name: str | None
-    """The column of entity ids; None if no row was sent with one."""
+    """None where no row was sent with an entity id."""
     has_text_ids: bool
-    """Whether the column of entity ids holds text; otherwise it holds whole numbers."""
+    """Whether entity ids are text, or else whole numbers."""
     provenance: Mapping[str, str]
-    """The model that answers, and the time."""
+    """Which model answers, and when."""
     has_logged: bool
-    """Whether tables have a column that says which predictions are recorded."""
+    """Whether tables tell of each prediction if it is recorded."""
 
 
 class Writer(Protocol):
@@ -34,11 +34,11 @@ class Writer(Protocol):
     def __init__(self, heading: Heading) -> None: ...
 
     def write(self, answers: AnswerTable) -> bytes:
-        """Write the next rows."""
+        """The next rows."""
         ...
 
     def end(self) -> bytes:
-        """Write what follows the last rows."""
+        """What comes after the last rows."""
         ...
 
 
@@ -150,5 +150,5 @@ def table_columns(answers: AnswerTable, heading: Heading) -> dict[str, Any]:
 
 
 def _logged(answers: AnswerTable) -> list[bool | None]:
-    """Whether each prediction is recorded; None for a row that has a problem."""
+    """Whether each prediction is recorded; None where there is none."""
     return [None if row in answers.problems else answers.is_logged for row in range(len(answers.values))]

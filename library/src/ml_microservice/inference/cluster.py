@@ -14,7 +14,7 @@ def dask_client(scheduler: str | None, processes: int) -> Iterator[Any]:
 
     Args:
         scheduler: its address; None starts a cluster here, which ends with the context.
-        processes: number of single-threaded processes of a cluster started here.
+        processes: of one thread each, that a cluster here has.
 
     Raises:
         ExecutorError: Dask is not installed, or no scheduler answers.

@@ -1,4 +1,4 @@
-"""The predictor that calls the user's own Python objects on columns of validated rows."""
+"""From columns to predictions, through the user's own Python objects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 
     value: str | float
     probabilities: list[float] | None
-    """The probability of each class, in the order of the classes."""
+    """In the order of the classes."""
 
 
 class Predictor(Protocol):

@@ -1,4 +1,4 @@
-"""The progress of a run over files."""
+"""How far a run over files is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,33 +8,33 @@ from ml_microservice.inference.files.parts import Part
 
 @dataclass(frozen=True)
 class RunProgress:
-    """The progress of a run."""
+    """How far a run is."""
 
     rows: int
-    """Rows predicted in this run."""
+    """Done in this run."""
     units: int
-    """Finished bytes or rows out of `total`, including those of an earlier run."""
+    """Bytes or rows, of `total`; those of an earlier run too."""
     total: int
 
 
 class Tally:
-    """Counts finished parts.
+    """Counts parts that are done.
 
     Args:
-        total: number of bytes or rows.
-        notify: takes the progress after each part.
+        total: of bytes or rows.
+        tell: told of the progress after each part.
     """
 
-    def __init__(self, total: int, notify: Callable[[RunProgress], None]) -> None:
+    def __init__(self, total: int, tell: Callable[[RunProgress], None]) -> None:
         self._now = RunProgress(0, 0, total)
-        self._notify = notify
+        self._tell = tell
         self.taken_up = 0
-        """Rows that an earlier run had predicted."""
+        """Rows that an earlier run had done."""
 
     def add(self, part: Part, rows: int, *, is_new: bool = True) -> None:
-        """Count a part that this run or an earlier one has finished."""
+        """Count a part, done in this run or in an earlier one."""
         if not is_new:
             self.taken_up += rows
         done = self._now.rows + (rows if is_new else 0)
         self._now = replace(self._now, rows=done, units=self._now.units + part.units)
-        self._notify(self._now)
+        self._tell(self._now)
