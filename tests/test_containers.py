@@ -1,5 +1,6 @@
 """The images, built and run by a real Docker, and what compose starts with them."""
 
+import hashlib
 import json
 import os
 import re
@@ -119,7 +120,7 @@ def test_the_image_says_what_it_is(built: Built) -> None:
     assert labels["ml.model.version"] == version
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", labels["org.opencontainers.image.created"])
     assert found["Config"]["User"] == "10001:10001"
-    assert found["Config"]["Entrypoint"] == ["service"]
+    assert found["Config"]["Entrypoint"] == ["ml-service"]
 
 
 def test_nothing_is_in_the_image_that_has_no_business_there(built: Built) -> None:
@@ -131,8 +132,28 @@ def test_nothing_is_in_the_image_that_has_no_business_there(built: Built) -> Non
     assert inside("ls /app/model_bin | wc -l; ls -d /app/src/model/data 2>/dev/null || true").split() == ["2"]
     assert inside("for tool in cc gcc uv; do command -v $tool; done; ls -A /root/.cache /build 2>/dev/null; true") == ""
     # Bytecode of all, so that a start compiles nothing.
-    uncompiled = "find /app/src -name '*.py' | while read f; do ls ${f%/*}/__pycache__/$(basename ${f%.py}).* ; done"
+    places = "/app/src /opt/venv/lib/python3*/site-packages/ml_microservice"
+    uncompiled = (
+        f"find {places} -name '*.py' | while read f; do ls ${{f%/*}}/__pycache__/$(basename ${{f%.py}}).* ; done"
+    )
     assert inside(f"{uncompiled} 2>&1 >/dev/null") == ""
+
+
+def test_what_changes_often_is_a_small_layer(built: Built) -> None:
+    history = ["history", "--no-trunc", "--human=false", "--format={{.Size}} {{.CreatedBy}}", built.image]
+    layers = {match[2]: int(match[1]) for match in re.finditer(r"^(\d+) COPY (\S+) ", built.docker(*history), re.M)}
+    assert list(layers) == ["/app", "/opt/machinery", "/opt/venv"]
+    assert layers["/app"] < 1_000_000
+    assert layers["/opt/machinery"] < 10_000_000
+
+
+def test_the_machinery_in_the_image_is_what_the_project_has(built: Built) -> None:
+    [wheel] = (built.folder / "dockerfiles/runtime-image").glob("*.whl")
+    recorded = json.loads((built.folder / "build/image.json").read_text())["machinery"]
+    assert recorded["sha256"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    place = [f"--volume={built.folder}:/project:ro", "--workdir=/project", "--entrypoint=python"]
+    said = built.docker("run", "--rm", *place, built.image, "-m", "ml_microservice.delivery.integrity")
+    assert said == f"ml-microservice {recorded['version']}, unmodified\n"
 
 
 def test_the_lock_has_hashes_and_no_address(built: Built) -> None:

@@ -27,8 +27,10 @@ def test_the_image_has_extras_that_exist_and_no_tools(baked: Callable[[str], Pat
 
     project = baked("penguins")
     extras = load_delivery_settings(project, {}).image.extras
-    known = tomllib.loads((project / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras) <= set(known)
+    known: set[str] = set()
+    for folder in (project, project / "vendor/ml-microservice"):
+        known |= tomllib.loads((folder / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+    assert set(extras) <= known
     assert not {"dev", "train", "dask", "monitoring"} & set(extras)
 
 
@@ -40,7 +42,6 @@ def test_dockerignore_names_what_is_in_an_image_and_leaves_out_all_else(baked: C
         "!config.yaml",
         "!model_bin",
         "!src",
-        "!dockerfiles/production-image",
     ]
 
 

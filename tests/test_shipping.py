@@ -35,7 +35,8 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 VALUES = "config: { records: { sinks: [] } }\nsecrets: [{ name: my-model }]\n"
 NEVER_READY = 'ENTRYPOINT ["python", "-c", "import time; time.sleep(600)"]'
 NO_SMOKE = r"""USER 0
-RUN cd /app/src/service/cli && sed -i 's#"/predict"#"/unknown"#' smoke.py && rm __pycache__/smoke.*
+RUN cd /opt/venv/lib/python3*/site-packages/ml_microservice/cli \
+    && sed -i 's#"/predict"#"/unknown"#' smoke.py && rm __pycache__/smoke.*
 USER 10001"""
 """It serves as ever, but its `ml-service smoke`, which `helm test` runs, fails."""
 

@@ -86,6 +86,8 @@ def sentence(root: Path, folder: Path = Path(__file__).parents[2]) -> str:
         return f"{installed}; there is no {MANIFEST} to compare it with"
     if installed != f"{DISTRIBUTION} {manifest.version}":
         return f"{installed} is installed, {MANIFEST} is of {manifest.version}: run 'make setup'"
+    if not (folder / "../pyproject.toml").is_file():
+        manifest = manifest.package()
     differences = manifest.differences(installed_digests(manifest, folder))
     if not differences:
         return f"{installed}, unmodified"
