@@ -64,7 +64,7 @@ said=$("$1" pip install --python "$2" --target "$unpacked" --no-deps --only-bina
     --refresh-package ml-microservice $index "ml-microservice==$VERSION" 2>&1) || case $said in
 *"No solution found"*) refuse "$URL does not have ml-microservice $VERSION: publish there what 'make dist' builds in \
 the template's clone, at the commit that .cruft.json names" ;;
-*) refuse "$URL cannot be asked for ml-microservice $VERSION: $(echo "$said" | tail -n 1 | sed 's/^ *cause: //')" ;;
+*) refuse "$URL cannot be asked for ml-microservice $VERSION: $(echo "$said" | sed -n '$s/^ *[a-z]*: //p')" ;;
 esac
 other=$(
     differing "$unpacked" "FAILED.*"
@@ -72,5 +72,5 @@ other=$(
         sed 's|^\./||' | grep -vxF "$(sed -n 's/^[0-9a-f]\{64\}  //p' "$OLDPWD/$MANIFEST")"
 ) || true
 [ -z "$other" ] || refuse "$URL serves another package as ml-microservice $VERSION: $(echo "$other" | listed) \
-differ from $MANIFEST; it was not installed. Publish what 'make dist' builds in the template's clone, at the commit that \
-.cruft.json names"
+differ from $MANIFEST; it was not installed. Publish what 'make dist' builds in the template's clone, at the commit \
+that .cruft.json names"

@@ -24,7 +24,8 @@ class ImageSettings(Section):
     """Base image, best with its digest: `python:3.11-slim@sha256:...`; by default the slim image of the Python version
     that trained the model."""
     extras: tuple[str, ...] = ("model", "onnx", "jobs", "redis", "postgres", "fluentd")
-    """Extras of `pyproject.toml` that are installed in the image; run `make lock` after a change."""
+    """Extras that are installed in the image: of the project's `pyproject.toml`, as `model` is, or else of the
+    machinery. Run `make lock` after a change."""
     packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")], ...] = ()
     """Debian packages that the libraries need, such as `libgomp1` for LightGBM."""
     max_megabytes: int = Field(650, ge=1)
