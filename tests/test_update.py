@@ -1,9 +1,11 @@
 """Updating a project from a newer template: what is the user's stays as she left it, the machinery is the new one."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,36 @@ def test_a_template_that_did_not_change_makes_no_difference(template: Path, proj
     git(template, "commit", "--quiet", "--allow-empty", "--message", "Nothing")
     cruft(project, "update", "--skip-apply-ask", "--refresh-private-variables")
     assert status(project) <= {".cruft.json"}
+
+
+def test_an_update_moves_the_pin_and_leaves_the_address_of_the_index_alone(template: Path, tmp_path: Path) -> None:
+    url = "https://packages.example.org/team/simple/"
+    answers = {"project_slug": "mine", "machinery": "package", "__package_index": url}
+    cruft(tmp_path, "create", str(template), "--no-input", "--extra-context", json.dumps(answers))
+    project = tmp_path / "mine"
+    git(project, "init", "--quiet")
+    commit(project, "Made from the template")
+    for name in ("cookiecutter.json", "library/pyproject.toml"):
+        change(template / name, '"0.9.0"', '"0.9.1"')
+    commit(template, "A new version of the machinery")
+    cruft(project, "update", "--skip-apply-ask")
+    assert status(project) == {".cruft.json", "pyproject.toml", "ml-microservice.sha256"}
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text())
+    assert pyproject["project"]["dependencies"] == ["ml-microservice==0.9.1"]
+    assert pyproject["tool"]["uv"]["index"] == [{"name": "team", "url": url, "explicit": True}]
+    assert (project / "ml-microservice.sha256").read_text().startswith("# ml-microservice 0.9.1\n")
+
+
+def test_an_update_can_change_the_way_in_which_a_project_has_the_machinery(template: Path, project: Path) -> None:
+    before = tree(project)
+    for way in ("package", "vendored"):
+        cruft(project, "update", "--skip-apply-ask", "--variables-to-update", json.dumps({"machinery": way}))
+        assert (project / "vendor").exists() == (way == "vendored")
+        assert ("[[tool.uv.index]]" in (project / "pyproject.toml").read_text()) == (way == "package")
+        commit(project, f"The machinery: {way}")
+    after = tree(project)
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert {name for name in changed if not name.startswith(".git/")} <= {".cruft.json"}
 
 
 def test_a_template_that_has_lost_its_links_updates_nothing(template: Path, project: Path) -> None:
