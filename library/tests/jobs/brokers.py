@@ -141,7 +141,7 @@ def redis() -> Iterator[Redis]:
             server.close()
 
 
-@pytest.fixture(params=["rabbitmq", "redis", "folder"])
+@pytest.fixture(params=[pytest.param("rabbitmq", marks=pytest.mark.slow), "redis", "folder"])
 def broker_url(request: pytest.FixtureRequest) -> str:
     """The URL of each kind of broker, with nothing in it."""
     if request.param == "folder":

@@ -40,6 +40,7 @@ def test_messages_of_small_and_large_jobs_wait_apart(tmp_path: Path, broker_url:
     assert queue.depth()["small"] == 3
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_told_of_until_it_is_back(tmp_path: Path, rabbitmq: RabbitMQ) -> None:
     queue = JobQueue(settings(tmp_path, rabbitmq.url))
     queue.publish([[("a", 0)]], [])

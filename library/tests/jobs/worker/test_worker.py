@@ -96,6 +96,7 @@ def test_celery_keeps_the_states_of_tasks_where_it_is_told_to_and_jobs_do_not_ne
         assert [job.state for job in more] == ["succeeded", "succeeded"], worker.log.read_text()
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_large_job_and_small_ones_pass_it(project: Path, rabbitmq: RabbitMQ) -> None:
     settings = variables(rabbitmq.url)
     jobs = Jobs(project, settings)
@@ -119,6 +120,7 @@ def rabbitmq_jobs(project: Path, rabbitmq: RabbitMQ) -> tuple[Jobs, dict[str, st
     return Jobs(project, settings), settings
 
 
+@pytest.mark.slow
 def test_poison_and_endless_calls_end_as_dead_letters_and_hurt_nobody(
     project: Path, rabbitmq_jobs: tuple[Jobs, dict[str, str]]
 ) -> None:
@@ -139,6 +141,7 @@ def test_poison_and_endless_calls_end_as_dead_letters_and_hurt_nobody(
     until(lambda: jobs.queue.depth() == {"small": 0, "bulk": 0, "dead": 1})
 
 
+@pytest.mark.slow
 def test_a_cancelled_chunk_stops_while_it_runs(project: Path, rabbitmq: RabbitMQ) -> None:
     settings = variables(rabbitmq.url, timeout_seconds=1000)
     jobs = Jobs(project, settings)
@@ -152,6 +155,7 @@ def test_a_cancelled_chunk_stops_while_it_runs(project: Path, rabbitmq: RabbitMQ
         assert jobs.finished(jobs.submit([100]))[0].state == "succeeded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("area", [SLOW, ENDLESS])
 def test_a_worker_that_is_stopped_finishes_its_work_or_gives_it_back(
     project: Path, rabbitmq_jobs: tuple[Jobs, dict[str, str]], area: float
@@ -174,7 +178,7 @@ def test_a_worker_that_is_stopped_finishes_its_work_or_gives_it_back(
         until(lambda: jobs.queue.depth()["small"] >= 1)
 
 
-@pytest.mark.parametrize("broker", ["rabbitmq", "folder"])
+@pytest.mark.parametrize("broker", [pytest.param("rabbitmq", marks=pytest.mark.slow), "folder"])
 def test_what_is_killed_loses_and_doubles_nothing(project: Path, request: pytest.FixtureRequest, broker: str) -> None:
     server: RabbitMQ | None = request.getfixturevalue("rabbitmq") if broker == "rabbitmq" else None
     settings = variables(server.url if server else "filesystem://var/jobs/messages", concurrency=2, max_attempts=20)
