@@ -24,7 +24,8 @@ GONE = ("src/service", "tests/service", "scripts")
 """What an update removes from a project of that layout."""
 BY_HAND = r"""
 git rm -r --quiet starters tests/test_hooks.py
-sed -i -E 's/^(from|import) service\b/\1 ml_microservice/' src/model/*.py tests/model/*.py
+sed -i -E -e 's/^(from|import) service\b/\1 ml_microservice/' -e 's/features\.loading/features.features_file/' \
+  src/model/*.py tests/model/*.py
 make format
 """
 """What is left to do then, as docs/updating.md says it."""
@@ -133,6 +134,7 @@ def test_an_update_leaves_my_files_alone_and_renews_the_machinery(ejected: bool,
     assert {name for name in status(project) if "/starters/" not in name} == {
         ".cruft.json",
         "Makefile",
+        "ml-microservice.sha256",
         "pyproject.toml",
         "vendor/ml-microservice/pyproject.toml",
         f"{VENDOR}/brand_new.py",
@@ -159,7 +161,12 @@ def test_updates_can_be_repeated(template: Path, project: Path) -> None:
     change(template / LIBRARY / "brand_new.py", "New", "Newer")
     commit(template, "The template of tomorrow")
     cruft(project, "update", "--skip-apply-ask")
-    assert status(project) == {".cruft.json", "pyproject.toml", f"{VENDOR}/brand_new.py"}
+    assert status(project) == {
+        ".cruft.json",
+        "ml-microservice.sha256",
+        "pyproject.toml",
+        f"{VENDOR}/brand_new.py",
+    }
     pyproject = (project / "pyproject.toml").read_text()
     assert "line-length = 122" in pyproject
     assert MY_LIBRARY in pyproject

@@ -18,7 +18,7 @@ from ml_microservice.features.spec import FeatureSpec
 from ml_microservice.inference.plain_row import plain_row
 from ml_microservice.inference.predictor import Predictions
 from ml_microservice.inference.problems import Problem
-from ml_microservice.inference.protocol import Inference, columns_of
+from ml_microservice.inference.protocol import ParsedRequest, columns_of
 from ml_microservice.inference.protocol_json import requests
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import Row, ServedModel
@@ -126,7 +126,7 @@ def test_a_plain_row_is_what_the_general_way_makes_of_its_tensors(case: tuple[li
         return
     row = plain_row(request["inputs"], reader.features)
     if row is not None:
-        general = columns_of(Inference(request["inputs"], (), None, {}, {}), reader.features)
+        general = columns_of(ParsedRequest(request["inputs"], (), None, {}, {}), reader.features)
         assert written(row) == written({name: json_list(values)[0] for name, values in general.items()})
 
 
@@ -155,7 +155,7 @@ def found_in(rows: Rows) -> list[str]:
 
 def check_columns(reader: RowReader, tensors: list[Tensor], binaries: list[bytes | None], meant: Any = None) -> None:
     """See that columns are accepted and refused as rows are, and that none that are right are read as rows."""
-    columns = columns_of(Inference(tensors, binaries, None, {}, {}), reader.features)
+    columns = columns_of(ParsedRequest(tensors, binaries, None, {}, {}), reader.features)
     if meant is not None:
         assert written({name: json_list(values) for name, values in columns.items()}) == written(meant)
     wanted = expected(reader, {name: json_list(values) for name, values in columns.items()})
@@ -175,7 +175,7 @@ def test_columns_of_json_are_accepted_and_refused_as_rows_are_with_the_same_word
     reader = reader_of(case[0])
     try:
         request = requests().validate_json(to_json({"inputs": case[1]}, inf_nan_mode="constants"))
-        columns_of(Inference(request["inputs"], (), None, {}, {}), reader.features)
+        columns_of(ParsedRequest(request["inputs"], (), None, {}, {}), reader.features)
     except (ValueError, Problem):
         return
     check_columns(reader, request["inputs"], [])
@@ -255,7 +255,7 @@ def test_columns_of_bytes_are_accepted_and_refused_as_rows_are_with_the_same_wor
 def test_what_elements_of_tensors_in_json_mean(name: str, datatype: str, data: list[Any], meant: list[Any]) -> None:
     features = reader_of(FEATURES).features
     tensor: Tensor = {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
-    columns = columns_of(Inference([tensor], (), None, {}, {}), features)
+    columns = columns_of(ParsedRequest([tensor], (), None, {}, {}), features)
     assert written(columns[name]) == written(meant)
     rows = [plain_row([{**tensor, "shape": [1], "data": [value]}], features) for value in data]
     assert written(rows) == written([{name: value} for value in meant])
@@ -265,7 +265,7 @@ def test_what_elements_of_tensors_in_json_mean(name: str, datatype: str, data: l
 @pytest.mark.parametrize("binary", [b"", None])
 def test_a_shape_without_values_is_no_more_than_no_rows(shape: list[int], binary: bytes | None) -> None:
     tensor: Tensor = {"name": "v", "shape": shape, "datatype": "FP64", "data": []}
-    columns = columns_of(Inference([tensor], [binary], None, {}, {}), reader_of(FEATURES[-2:]).features)
+    columns = columns_of(ParsedRequest([tensor], [binary], None, {}, {}), reader_of(FEATURES[-2:]).features)
     assert {name: json_list(values) for name, values in columns.items()} == {"v": []}
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from ml_microservice.api.routes import core_of
 from ml_microservice.inference.protocol import check_model, model_metadata, server_metadata
-from ml_microservice.inference.protocol_json import InferenceAnswer, infer_json
+from ml_microservice.inference.protocol_json import InferenceBody, infer_json
 from ml_microservice.inference.tensors import malformed
 
 PREFIX = "/v2"
@@ -87,7 +87,7 @@ def header_length(sent: str | None) -> int | None:
     return int(sent[:18])
 
 
-def answer_headers(answer: InferenceAnswer) -> dict[str, str]:
+def answer_headers(answer: InferenceBody) -> dict[str, str]:
     """The headers of an answer, which say where its JSON document ends."""
     if answer.header_length is None:
         return {"content-type": "application/json"}

@@ -1,7 +1,7 @@
-"""Whole Arrow columns validated at once, by the rules that the request model has for single values.
+"""Validation of whole Arrow columns, by the rules that the request model has for single values.
 
 A value breaks a rule here exactly if its JSON form (see `arrow_values`) breaks it in a request; a hypothesis test
-proves it. Only which values do is told: the request model finds the words for the rows that have one.
+proves it. The result is only which values break a rule: the request model finds the words for their rows.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class CheckedColumn:
 
     feature: Feature
     values: NDArray[Any]
-    """By row; anything where a value is missing or bad."""
+    """The value of each row; arbitrary where it is missing or bad."""
     missing: NDArray[np.bool_]
     """Which rows have no value, and no default stands in."""
     bad: NDArray[np.bool_]
@@ -165,7 +165,7 @@ def _vectors(
 def _checked_one_by_one(
     feature: Feature, array: Any, gaps: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """As `_checked`, for an array of whatever type: through the request model's rule, in one call for all values."""
+    """Check an array of any type by the request model's rule, in one call for all values."""
     value: Any = request_type(feature)
     rule: TypeAdapter[list[Any]] = TypeAdapter(list[value], config=STRICT)
     given = json_values(array, feature)

@@ -1,4 +1,4 @@
-"""What a value of an Arrow table means: the JSON value that a caller would have sent for it.
+"""The meaning of values in an Arrow table: the JSON value that a caller would have sent.
 
 null, and NaN in a column of numbers   left out, so that a default stands in for it
 any number                             that number; a whole one, 5.0 too, for features of whole numbers, since

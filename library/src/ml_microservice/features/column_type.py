@@ -1,4 +1,4 @@
-"""The feature that a column of the training frame makes: its type, its values and a typical example."""
+"""The feature that fits a column of the training frame: its type, its values and a typical example."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reading `features.yaml`, with every mistake reported by line."""
+"""The reader of `features.yaml`, which reports every mistake with its line."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -43,7 +43,7 @@ def load_features(path: Path, id_name: str | None = None, name: str = FEATURES_F
 
 
 def check_features(document: YamlFile, id_name: str | None) -> FeatureDraft:
-    """As `load_features`, from a document that was read already."""
+    """Check a document that was read already; see `load_features`."""
     data = {"features": document.data} if isinstance(document.data, list) else document.data
     offset: Location = () if isinstance(document.data, list) else ("features",)
     if not isinstance(data, dict):
@@ -143,7 +143,7 @@ def _feature_fault(problem: Any, label: str, kind: str, document: YamlFile, loca
 
 
 def _value_problem(feature: Feature, key: str) -> str | None:
-    """What keeps a default or example from being a valid request value."""
+    """The reason why a default or example is not a valid request value, if it is not."""
     try:
         document = TypeAdapter(Any).dump_json(getattr(feature, key))
         feature_adapter(feature).validate_json(document)
@@ -153,7 +153,7 @@ def _value_problem(feature: Feature, key: str) -> str | None:
 
 
 def _names(items: Any, offset: Location) -> dict[str, list[Location]]:
-    """Where each name stands, also of features that are faulty otherwise."""
+    """The locations of each name, including those of features with other faults."""
     places: dict[str, list[Location]] = {}
     for index, item in enumerate(items if isinstance(items, list) else []):
         name = item.get("name") if isinstance(item, dict) else item

@@ -1,4 +1,4 @@
-"""Models of feedback: what became known of a prediction, in the words of the model's target."""
+"""Models of feedback: the true value behind a prediction, in terms of the model's target."""
 
 from datetime import datetime
 from functools import partial

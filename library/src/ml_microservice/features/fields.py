@@ -1,4 +1,4 @@
-"""The fields of a request model: a feature may have any name, so its field has a name of its own."""
+"""The field names of request models: generated, since a feature may have any name."""
 
 from ml_microservice.features.spec import FeatureSpec
 

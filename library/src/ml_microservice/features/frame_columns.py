@@ -1,4 +1,4 @@
-"""Rows of a frame as a request's values."""
+"""The rows of a training frame as values of a request."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The rules that a column of the training frame has to keep, each with the words for when it does not."""
+"""The rules for a column of the training frame, each with its message and advice."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Rule:
 
 
 def feature_rules(feature: Feature) -> list[Rule]:
-    """The rules of a feature's column, in the order in which faults are told."""
+    """The rules of a feature's column, in the order in which faults are reported."""
     return [_presence(feature), *_value_rules(feature)]
 
 

@@ -1,4 +1,4 @@
-"""What a column of the training frame holds, value by value: the questions that its schema and its inference share.
+"""Tests and conversions of the values in a column of the training frame, for its rules and for the inference of types.
 
 Every function takes a column without its missing values, of any dtype, and answers with the column's index.
 """

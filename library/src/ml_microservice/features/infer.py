@@ -1,4 +1,4 @@
-"""Completing `features.yaml` from the training frame: the types, the target and the task that it leaves open."""
+"""Inference of what `features.yaml` leaves open, from the training frame: types, target and task."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def infer_features(draft: FeatureDraft | None, frame: pd.DataFrame, id_name: str
 
     Raises:
         ConfigError: nothing says which column is the target.
-        FrameError: the frame is empty, lacks a column, or has one whose type cannot be told.
+        FrameError: the frame is empty, lacks a column, or has one whose type cannot be inferred.
     """
     draft = draft or FeatureDraft(task=None, target=None, features=())
     faults = shape_faults(frame) + missing_columns(frame, draft.names, draft.target)

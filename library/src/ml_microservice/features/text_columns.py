@@ -1,4 +1,4 @@
-"""Whole columns of text, as a CSV file has them, taken for what their features are.
+"""Conversion of whole columns of text, as in a CSV file, to the types of their features.
 
 A value means here exactly what `text_values.from_text` says; a test with generated text proves it. Values that are
 written in some rarer way are called odd, and left to it.

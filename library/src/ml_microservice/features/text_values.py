@@ -1,4 +1,4 @@
-"""What the text of a CSV field means for a feature."""
+"""The meaning of the text in a CSV field for a feature."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Whole columns of JSON values, or of numbers, validated at once by the rules that the request model has for one value.
+"""Validation of whole columns of JSON values or numbers, by the rules that the request model has for one value.
 
 Like `arrow_columns`, for columns that did not come as a table, and without Arrow. It only tells that a rule is broken:
 the request model finds the row, and the words for it. A hypothesis test proves that both accept and refuse alike.

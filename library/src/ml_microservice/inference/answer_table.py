@@ -20,12 +20,12 @@ class AnswerTable:
     probabilities: NDArray[np.float64] | None
     """Shape (rows, classes), NaN where a row has a problem; None for regression and where the model has none."""
     problems: Mapping[int, Problem]
-    """By position."""
+    """The problem of each row that has one, by position."""
     prediction_ids: Sequence[str | None]
-    """None where a row has a problem."""
+    """The id of each prediction; None where a row has a problem."""
     entity_ids: EntityIds
     is_logged: bool = True
-    """Whether no prediction is given without a record that there should be."""
+    """False if a prediction that should be recorded is not."""
 
     @classmethod
     def of(
@@ -35,7 +35,7 @@ class AnswerTable:
         prediction_ids: Sequence[str],
         entity_ids: EntityIds,
     ) -> "AnswerTable":
-        """Predictions of valid rows put in their places among those that have problems."""
+        """Combine the predictions of valid rows with the problems of the others, in the order of the rows."""
         values, probabilities = predictions.values, predictions.probabilities
         if not problems:
             return cls(values, probabilities, problems, prediction_ids, entity_ids)
@@ -56,37 +56,37 @@ class AnswerTable:
         )
 
     @classmethod
-    def joined(cls, pieces: Sequence["AnswerTable"]) -> "AnswerTable":
-        """The answers of pieces, in order."""
-        if len(pieces) == 1:
-            return pieces[0]
+    def joined(cls, tables: Sequence["AnswerTable"]) -> "AnswerTable":
+        """The answers of several tables, in order."""
+        if len(tables) == 1:
+            return tables[0]
         problems: dict[int, Problem] = {}
         rows = 0
-        for piece in pieces:
-            problems |= {rows + row: problem for row, problem in piece.problems.items()}
-            rows += len(piece.values)
+        for table in tables:
+            problems |= {rows + row: problem for row, problem in table.problems.items()}
+            rows += len(table.values)
         return cls(
-            [value for piece in pieces for value in piece.values],
-            _stacked(pieces),
+            [value for table in tables for value in table.values],
+            _stacked(tables),
             problems,
-            [prediction_id for piece in pieces for prediction_id in piece.prediction_ids],
-            [entity_id for piece in pieces for entity_id in piece.entity_ids],
-            all(piece.is_logged for piece in pieces),
+            [prediction_id for table in tables for prediction_id in table.prediction_ids],
+            [entity_id for table in tables for entity_id in table.entity_ids],
+            all(table.is_logged for table in tables),
         )
 
     @property
     def failed(self) -> int:
-        """How many rows have a problem."""
+        """The number of rows that have a problem."""
         return len(self.problems)
 
 
-def _stacked(pieces: Sequence[AnswerTable]) -> NDArray[np.float64] | None:
-    """The probabilities of pieces, of which those without a valid row have none."""
-    classes = max((piece.probabilities.shape[1] for piece in pieces if piece.probabilities is not None), default=None)
+def _stacked(tables: Sequence[AnswerTable]) -> NDArray[np.float64] | None:
+    """The probabilities of several tables; a table without a valid row has none."""
+    classes = max((table.probabilities.shape[1] for table in tables if table.probabilities is not None), default=None)
     if classes is None:
         return None
-    matrices = (piece.probabilities for piece in pieces)
-    counts = (len(piece.values) for piece in pieces)
+    matrices = (table.probabilities for table in tables)
+    counts = (len(table.values) for table in tables)
     return np.concatenate(
         [
             np.full((count, classes), np.nan) if matrix is None else matrix

@@ -19,13 +19,13 @@ class Heading:
 
     classes: Sequence[str]
     id_name: str | None
-    """None where no row was sent with an entity id."""
+    """The column of entity ids; None if no row was sent with one."""
     has_text_ids: bool
-    """Whether entity ids are text, or else whole numbers."""
+    """Whether the column of entity ids holds text; otherwise it holds whole numbers."""
     provenance: Mapping[str, str]
-    """Which model answers, and when."""
+    """The model that answers, and the time."""
     has_logged: bool
-    """Whether tables tell of each prediction if it is recorded."""
+    """Whether tables have a column that says which predictions are recorded."""
 
 
 class Writer(Protocol):
@@ -34,11 +34,11 @@ class Writer(Protocol):
     def __init__(self, heading: Heading) -> None: ...
 
     def write(self, answers: AnswerTable) -> bytes:
-        """The next rows."""
+        """Write the next rows."""
         ...
 
     def end(self) -> bytes:
-        """What comes after the last rows."""
+        """Write what follows the last rows."""
         ...
 
 
@@ -150,5 +150,5 @@ def table_columns(answers: AnswerTable, heading: Heading) -> dict[str, Any]:
 
 
 def _logged(answers: AnswerTable) -> list[bool | None]:
-    """Whether each prediction is recorded; None where there is none."""
+    """Whether each prediction is recorded; None for a row that has a problem."""
     return [None if row in answers.problems else answers.is_logged for row in range(len(answers.values))]

@@ -1,4 +1,4 @@
-"""Answers as Arrow streams, Arrow files and Parquet, a record batch for each piece; the provenance is metadata."""
+"""Writers of answers as Arrow streams, Arrow files and Parquet: a record batch per slice, provenance as metadata."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class ArrowWriter:
 
     Args:
         heading: what all answers share.
-        open_writer: of a sink and a schema.
+        open_writer: opens Arrow's writer for a sink and a schema.
     """
 
     def __init__(self, heading: Heading, open_writer: Callable[[Any, Any], Any]) -> None:
@@ -42,22 +42,22 @@ class ArrowWriter:
 
 
 def stream_writer(heading: Heading) -> ArrowWriter:
-    """Of an Arrow IPC stream."""
+    """The writer of an Arrow IPC stream."""
     return ArrowWriter(heading, pa.ipc.new_stream)
 
 
 def file_writer(heading: Heading) -> ArrowWriter:
-    """Of an Arrow IPC file."""
+    """The writer of an Arrow IPC file."""
     return ArrowWriter(heading, pa.ipc.new_file)
 
 
 def parquet_writer(heading: Heading) -> ArrowWriter:
-    """Of a Parquet file."""
+    """The writer of a Parquet file."""
     return ArrowWriter(heading, pq.ParquetWriter)
 
 
 def schema_of(heading: Heading) -> Any:
-    """The columns of the answers, the same for every piece."""
+    """The columns of the answers, the same for every slice."""
     prediction = pa.string() if heading.classes else pa.float64()
     fields = [("prediction", prediction), *((name, pa.float64()) for name in probability_columns(heading.classes))]
     fields += [("prediction_id", pa.string()), ("error", pa.string())]
@@ -69,7 +69,7 @@ def schema_of(heading: Heading) -> Any:
 
 
 class _Drain(io.RawIOBase):
-    """A file to write to, whose content is taken away as it comes."""
+    """A file to write to, whose content can be drained at any time."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -88,6 +88,6 @@ class _Drain(io.RawIOBase):
         return self._position
 
     def drain(self) -> bytes:
-        """What has been written since the last time."""
+        """Return what was written since the last call."""
         parts, self._parts = self._parts, []
         return b"".join(parts)

@@ -17,32 +17,32 @@ from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.rows import RowReader, Rows
 
 PANDAS_INDEX = "__index_level_"
-"""Start of the columns in which pandas keeps an index that has no name."""
+"""Prefix of the columns in which pandas keeps an index that has no name."""
 MAX_TEXT_BYTES = 2**28
-"""Of a column that comes as a dictionary."""
+"""Most text that a dictionary-encoded column may have once it is decoded."""
 Opener = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class BulkFormat:
-    """A format in which rows come and answers go."""
+    """A format of rows and answers."""
 
     media_type: str
     read: Callable[[RowReader, bytes], Rows]
     """Validates a body; a body that is not of the format is a Problem."""
     writer: Callable[[Heading], Writer]
     needs_arrow: bool = False
-    """Whether it needs pyarrow, which is an extra of the project."""
+    """Whether the format needs pyarrow, an optional dependency."""
 
     @property
     def is_available(self) -> bool:
-        """Whether this service has what the format needs."""
+        """Whether this service can read and write the format."""
         return not self.needs_arrow or has_arrow()
 
 
 @cache
 def has_arrow() -> bool:
-    """Whether pyarrow is installed; asked once, since every request wants to know and the answer is on the disk."""
+    """Whether pyarrow is installed; looked up on the disk once, since every request asks."""
     return find_spec("pyarrow") is not None
 
 
@@ -104,7 +104,7 @@ def reading_table(name: str) -> Iterator[None]:
 
 
 def check_table(table: Any) -> None:
-    """See that an Arrow table can be worked on safely.
+    """Check that an Arrow table is safe to work on.
 
     Raises:
         ValueError: it is damaged.
@@ -113,7 +113,7 @@ def check_table(table: Any) -> None:
     import pyarrow as pa
     import pyarrow.compute
 
-    # Offsets and text that are not what they say would be read beyond their buffers.
+    # With wrong offsets or text, reads would go beyond the buffers.
     table.validate(full=True)
     _check_size(pa, table)
 
@@ -152,7 +152,7 @@ def _open_parquet(arrow: Any, reader: RowReader) -> Opener:
         with pq.ParquetFile(source) as file:
             reader.check_count(file.metadata.num_rows)
             texts = [field.name for field in file.schema_arrow if arrow.types.is_string(field.type)]
-        # A dictionary of text stays one: written out, a small file could fill the memory.
+        # A dictionary of text stays encoded: decoded, a small file could fill the memory.
         with pq.ParquetFile(source, read_dictionary=texts) as file:
             return file.read()
 
@@ -160,7 +160,7 @@ def _open_parquet(arrow: Any, reader: RowReader) -> Opener:
 
 
 def _check_size(arrow: Any, table: Any) -> None:
-    """Refuse a dictionary of long text that would fill the memory once it is written out."""
+    """Refuse a dictionary of long text that would fill the memory once it is decoded."""
     for column in table.columns:
         for chunk in column.chunks if arrow.types.is_dictionary(column.type) else ():
             if arrow.types.is_string(chunk.dictionary.type) or arrow.types.is_large_string(chunk.dictionary.type):
@@ -171,10 +171,10 @@ def _check_size(arrow: Any, table: Any) -> None:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """See that no column is there twice.
+    """Check that no column appears twice.
 
     Raises:
-        Problem: one is.
+        Problem: one does.
     """
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

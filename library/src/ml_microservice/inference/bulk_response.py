@@ -34,7 +34,7 @@ class BulkResponse:
 
 
 def heading_of(served: ServedModel, rows: Rows, provenance: dict[str, str], *, has_logged: bool) -> Heading:
-    """What the answers to the rows share."""
+    """The heading of the answers to some rows."""
     sent = [entity_id for entity_id in rows.entity_ids if entity_id is not None]
     has_text = any(isinstance(entity_id, str) for entity_id in sent)
     return Heading(served.schema.classes, served.id_name if sent else None, has_text, provenance, has_logged)

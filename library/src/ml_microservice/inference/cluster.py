@@ -14,7 +14,7 @@ def dask_client(scheduler: str | None, processes: int) -> Iterator[Any]:
 
     Args:
         scheduler: its address; None starts a cluster here, which ends with the context.
-        processes: of one thread each, that a cluster here has.
+        processes: number of single-threaded processes of a cluster started here.
 
     Raises:
         ExecutorError: Dask is not installed, or no scheduler answers.

@@ -1,4 +1,4 @@
-"""Taking feedback: validated in the words of the model that is served, and in the journal before it is answered."""
+"""Feedback on predictions: validated against the served model, and in the journal before it is answered."""
 
 import asyncio
 import secrets
@@ -23,15 +23,15 @@ from ml_microservice.records.journal import Journal
 from ml_microservice.records.record import FeedbackRecord, feedback_line
 
 MANY_BYTES = 16 * 2**10
-"""A body beyond this is read in a thread: it would hold up predictions."""
+"""Larger bodies are read in a thread, so that they do not hold up predictions."""
 
 
 class FeedbackReceiver:
-    """Takes feedback for one process.
+    """Receives the feedback of one process.
 
     Args:
-        journal: where predictions are recorded, too.
-        max_items: how many may come in one list.
+        journal: stores the feedback, as it does predictions.
+        max_items: most items of a list.
     """
 
     def __init__(self, journal: Journal, max_items: int) -> None:
@@ -40,10 +40,10 @@ class FeedbackReceiver:
         self._stamps = ReceivedStamps()
 
     async def take(self, served: ServedModel, body: bytes) -> bytes:
-        """Take one feedback, or a list of which each stands for itself.
+        """Store one item of feedback, or a list in which each item succeeds or fails alone.
 
         Raises:
-            Problem: the one feedback, or the list as a whole, cannot be taken; or nothing can be stored.
+            Problem: the single item or the whole list is not valid, or nothing can be stored.
         """
         read = self._read_many if body.lstrip()[:1] == b"[" else self._read_one
         if len(body) > MANY_BYTES:
@@ -93,7 +93,7 @@ class FeedbackReceiver:
 
 
 class ReceivedStamps:
-    """Ids and times of feedback, which sort in the order in which it came, also within a millisecond.
+    """Makes ids and times of feedback that sort in the order of arrival, even within a millisecond.
 
     The ids are UUIDs of version 7: 48 bits of milliseconds, 12 of their fraction, the rest at random.
     """
@@ -113,22 +113,24 @@ class ReceivedStamps:
 
 
 def nothing_recorded() -> Problem:
-    """Feedback where there is nowhere to keep it."""
+    """The problem of feedback to a service that keeps no records."""
     detail = "The service keeps no records, and so no feedback: config.yaml names nothing in records.sinks."
     return Problem(404, "no-records", "Nothing is recorded", detail)
 
 
 def invalid_feedback(error: ValidationError, classes: Sequence[str]) -> Problem:
-    """Feedback that breaks rules, or is not JSON; as everywhere, no value is repeated."""
+    """The problem of feedback that breaks rules, or is not JSON; it repeats no value."""
     details = error.errors(include_url=False, include_input=False)
     if details[0]["type"] == "json_invalid":
         return _not_valid_json(str(details[0].get("ctx", {}).get("error", "")))
-    errors = list({(told.pointer, told.message): told for told in (_told(one, classes) for one in details)}.values())
-    detail = f"The feedback cannot be taken: {'; '.join(told.message for told in errors)}"
+    errors = list(
+        {(one.pointer, one.message): one for one in (_broken_rule(item, classes) for item in details)}.values()
+    )
+    detail = f"The feedback cannot be taken: {'; '.join(one.message for one in errors)}"
     return Problem(422, "invalid-feedback", "The feedback is not valid", detail, errors)
 
 
-def _told(detail: ErrorDetails, classes: Sequence[str]) -> FeatureError:
+def _broken_rule(detail: ErrorDetails, classes: Sequence[str]) -> FeatureError:
     if not detail["loc"]:
         return FeatureError(pointer="#", rule="type", message="feedback must be a JSON object, or a list of them")
     key = str(detail["loc"][0])
@@ -150,7 +152,7 @@ RULES: Mapping[str, str] = {
     "observed_at": "a date and time as ISO 8601 text, such as 2026-01-31T12:00:00Z, or null",
     "source": f"text of at most {SOURCE_MAX_LENGTH} characters, or null",
 }
-"""The keys of feedback, and what they take."""
+"""The keys of feedback, each with the values that it takes."""
 
 
 def _accepted(record: FeedbackRecord) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the user's model returns, brought into one form: class indices or numbers, and a matrix of probabilities."""
+"""The outputs of the user's model in one form: class indices or numbers, and a matrix of probabilities."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def target_form(target: Any, model: Any, classes: Sequence[str]) -> LabelForm:
 
 
 def predicted_form(labels: Any, probabilities: Any | None, model: Any, classes: Sequence[str]) -> LabelForm:
-    """The form in which `predict` names the classes, told by its answers to the training rows.
+    """The form in which `predict` names the classes, found from its predictions for the training rows.
 
     Where labels can be read in two ways, such as the number 1 among the classes 1, 2 and 3, the reading wins that goes
     with the largest probability.

@@ -1,4 +1,4 @@
-"""From columns to predictions, through the user's own Python objects."""
+"""The predictor that calls the user's own Python objects on columns of validated rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 
     value: str | float
     probabilities: list[float] | None
-    """In the order of the classes."""
+    """The probability of each class, in the order of the classes."""
 
 
 class Predictor(Protocol):

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, as RFC 9457 problem details that name the feature and the rule.
+"""Problems of requests, as RFC 9457 problem details that name the feature and the rule.
 
 No problem repeats a value that was sent, so none can leak personal data, and none tells a path or a stack.
 """
@@ -52,7 +52,7 @@ class Problem(Exception):
     status: int
     """HTTP status."""
     kind: str
-    """Last part of the problem's `type` URI."""
+    """The last segment of the problem's `type` URI."""
     title: str
     detail: str
     errors: Sequence[FeatureError] = ()
@@ -107,7 +107,7 @@ def too_many_rows(count: int, limit: int) -> Problem:
 
 
 def not_json() -> Problem:
-    """A body that says it is something else."""
+    """A body of another media type."""
     detail = "Send the header 'Content-Type: application/json'."
     return Problem(415, "unsupported-media-type", "The body must be JSON", detail)
 
@@ -136,7 +136,7 @@ def record_not_stored(reason: str) -> Problem:
 
 
 def _distinct(errors: list[FeatureError]) -> list[FeatureError]:
-    """Without repetitions, which a union of types would bring."""
+    """The errors without the repetitions that a union of types causes."""
     return list({(error.pointer, error.message): error for error in errors}.values())
 
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (v2), whatever carries it: metadata from `features.yaml`, and inference on tensors.
+"""The Open Inference Protocol (v2), on any transport: metadata from `features.yaml`, and inference on tensors.
 
 Every feature is an input of its own, named after it; an optional one may be left out, or have null in `data`. The
 pandas content type of MLServer's clients is exactly that. All rows have to be valid: the protocol has no word for some.
@@ -27,7 +27,7 @@ PLATFORM = "cookiecutter-ml-microservice"
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
+class ParsedRequest:
     """An inference request."""
 
     tensors: Sequence[Tensor]
@@ -47,14 +47,14 @@ class Output:
     datatype: str
     shape: Sequence[int]
     values: Any
-    """One for each row: a list, or an array of `shape`."""
+    """A value for each row: a list, or an array of `shape`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
+class InferenceResult:
     """The answer to an inference request."""
 
-    request: Inference
+    request: ParsedRequest
     model_version: str
     parameters: Mapping[str, str | bool]
     """Which model answered, its classes as a JSON list, and `logged` if the predictions are not recorded."""
@@ -62,12 +62,12 @@ class Inferred:
 
 
 def server_metadata(name: str, version: str) -> JsonObject:
-    """What `GET /v2` answers."""
+    """The answer to `GET /v2`."""
     return {"name": name, "version": version, "extensions": ["binary_tensor_data", "model_versions"]}
 
 
 def model_metadata(served: ServedModel) -> JsonObject:
-    """What `GET /v2/models/{name}` answers: the inputs and outputs, and their types."""
+    """The answer to `GET /v2/models/{name}`: the inputs and outputs with their types."""
     inputs = [
         {
             "name": feature.name,
@@ -88,10 +88,10 @@ def model_metadata(served: ServedModel) -> JsonObject:
 
 
 def check_model(served: ServedModel, name: str, version: str | None) -> None:
-    """See that the model that is asked for is the one that is served; it has the project's name.
+    """Check that the requested model is the one that is served; it has the project's name.
 
     Raises:
-        Problem: it is not.
+        Problem: it is another one.
     """
     manifest = served.manifest
     if name != manifest.project:
@@ -102,25 +102,25 @@ def check_model(served: ServedModel, name: str, version: str | None) -> None:
 
 async def infer(
     core: Core,
-    read: Callable[[], Inference],
+    read: Callable[[], ParsedRequest],
     is_gone: Callable[[], bool] = nobody_hangs_up,
     started: float | None = None,
     *,
     is_small: bool,
-) -> Inferred:
+) -> InferenceResult:
     """Answer an inference request.
 
     Args:
         core: answers the rows.
-        read: makes the request of what came.
+        read: parses the request.
         is_gone: whether the caller has hung up.
         started: when the request came, by `perf_counter`; now by default.
-        is_small: whether reading is so quick that it may be done on the event loop.
+        is_small: whether `read` is quick enough for the event loop.
 
     Raises:
         Problem: the request is not of the protocol's form, or a row breaks a rule.
     """
-    request = Inference((), (), None, {}, {})
+    request = ParsedRequest((), (), None, {}, {})
 
     def read_rows(reader: RowReader) -> Row | Rows:
         nonlocal request
@@ -138,7 +138,7 @@ async def infer(
     return _answer(request, served, answers)
 
 
-def rows_of(request: Inference, reader: RowReader) -> Row | Rows:
+def rows_of(request: ParsedRequest, reader: RowReader) -> Row | Rows:
     """The rows of a request; a single one by itself, so that it can share its call with other requests.
 
     Raises:
@@ -157,7 +157,7 @@ def rows_of(request: Inference, reader: RowReader) -> Row | Rows:
     return reader.columns(columns)
 
 
-def columns_of(request: Inference, features: Mapping[str, Feature]) -> dict[str, Column]:
+def columns_of(request: ParsedRequest, features: Mapping[str, Feature]) -> dict[str, Column]:
     """The columns of a request, all of one length.
 
     Raises:
@@ -176,10 +176,10 @@ def columns_of(request: Inference, features: Mapping[str, Feature]) -> dict[str,
 
 
 def _require_none(problems: Mapping[int, Problem], count: int) -> None:
-    """See that no row has a problem.
+    """Check that no row has a problem.
 
     Raises:
-        Problem: one has.
+        Problem: the first one.
     """
     for row in sorted(problems)[:1]:
         raise _of_row(problems[row], row, count)
@@ -201,7 +201,7 @@ def _outputs(served: ServedModel) -> list[tuple[str, str, list[int]]]:
     return [*outputs, ("prediction_id", "BYTES", [-1])]
 
 
-def _answer(request: Inference, served: ServedModel, answers: AnswerTable) -> Inferred:
+def _answer(request: ParsedRequest, served: ServedModel, answers: AnswerTable) -> InferenceResult:
     values: dict[str, Any] = {"predict": answers.values, "prediction_id": answers.prediction_ids}
     if answers.probabilities is not None:
         values["probabilities"] = answers.probabilities
@@ -218,4 +218,4 @@ def _answer(request: Inference, served: ServedModel, answers: AnswerTable) -> In
         parameters["classes"] = orjson.dumps(served.schema.classes).decode()
     if not answers.is_logged:
         parameters["logged"] = False
-    return Inferred(request, served.manifest.version, parameters, outputs)
+    return InferenceResult(request, served.manifest.version, parameters, outputs)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol in JSON, and with the data of tensors as bytes behind it."""
+"""The Open Inference Protocol in JSON, with the data of tensors in it or as bytes behind it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from ml_microservice.features.request import JsonObject
 from ml_microservice.inference.core import Core, nobody_hangs_up
-from ml_microservice.inference.protocol import SMALL_BODY, Inference, Inferred, infer
+from ml_microservice.inference.protocol import SMALL_BODY, InferenceResult, ParsedRequest, infer
 from ml_microservice.inference.tensors import BINARY_SIZE, Parameters, Tensor, encode_values, malformed, malformed_by
 
 
@@ -35,13 +35,13 @@ class InferenceRequest(TypedDict):
 
 @cache
 def requests() -> TypeAdapter[InferenceRequest]:
-    """Validates requests; made when the first one comes."""
+    """The validator of requests, built for the first one."""
     return TypeAdapter(InferenceRequest)
 
 
 @dataclass(frozen=True)
-class InferenceAnswer:
-    """The body of an answer, and the length of the JSON document that it starts with, if bytes follow."""
+class InferenceBody:
+    """The body of an answer, and the length of its JSON document if bytes follow that."""
 
     body: bytes
     header_length: int | None
@@ -53,7 +53,7 @@ async def infer_json(
     header_length: int | None,
     is_gone: Callable[[], bool] = nobody_hangs_up,
     started: float | None = None,
-) -> InferenceAnswer:
+) -> InferenceBody:
     """Answer an inference request.
 
     Args:
@@ -71,7 +71,7 @@ async def infer_json(
     return _written(core.served.manifest.project, inferred)
 
 
-def _read(body: bytes, header_length: int | None) -> Inference:
+def _read(body: bytes, header_length: int | None) -> ParsedRequest:
     length = len(body) if header_length is None else header_length
     if length > len(body):
         raise malformed("Inference-Header-Content-Length is more than the length of the body")
@@ -81,7 +81,7 @@ def _read(body: bytes, header_length: int | None) -> Inference:
         raise malformed_by(error) from None
     tensors, parameters = request["inputs"], request.get("parameters") or {}
     outputs = {output["name"]: output.get("parameters") or {} for output in request.get("outputs") or ()}
-    return Inference(tensors, _binaries(tensors, body, length), request.get("id"), parameters, outputs)
+    return ParsedRequest(tensors, _binaries(tensors, body, length), request.get("id"), parameters, outputs)
 
 
 def _binaries(tensors: list[Tensor], body: bytes, position: int) -> list[bytes | None]:
@@ -101,7 +101,7 @@ def _binaries(tensors: list[Tensor], body: bytes, position: int) -> list[bytes |
     return binaries if any(size is not None for size in sizes) else []
 
 
-def _written(name: str, inferred: Inferred) -> InferenceAnswer:
+def _written(name: str, inferred: InferenceResult) -> InferenceBody:
     request = inferred.request
     is_pandas = request.parameters.get("content_type") == "pd"
     all_binary = bool(request.parameters.get("binary_data_output"))
@@ -121,7 +121,7 @@ def _written(name: str, inferred: Inferred) -> InferenceAnswer:
     if request.id is not None:
         document["id"] = request.id
     header = orjson.dumps({**document, "parameters": inferred.parameters, "outputs": outputs})
-    return InferenceAnswer(header + b"".join(parts), len(header) if parts else None)
+    return InferenceBody(header + b"".join(parts), len(header) if parts else None)
 
 
 def _listed(values: Any, *, is_nested: bool) -> list[Any]:

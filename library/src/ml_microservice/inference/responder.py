@@ -1,4 +1,4 @@
-"""All that answers requests with one model."""
+"""The responder: all that answers requests with one model."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Responder:
     batcher: MicroBatcher
     reader: RowReader
     records: ModelRecorder | None
-    """None if predictions are not recorded."""
+    """The recorder of the predictions; None if they are not recorded."""
     provenance: bytes
     """Start of the last keys of every answer to a single row, up to the value of `timestamp`."""
 

@@ -1,4 +1,4 @@
-"""The rows of bulk requests: validated all at once where that can be, one by one where one of them breaks a rule."""
+"""The rows of bulk requests: validated all at once, and one by one if any of them breaks a rule."""
 
 import logging
 from bisect import bisect_left
@@ -31,15 +31,15 @@ class Rows:
     columns: Columns
     """Values of the valid rows, by feature."""
     entity_ids: EntityIds
-    """Of all rows; None where none was sent, or none that can be echoed."""
+    """The entity id of each row; None where none was sent, or it cannot be echoed."""
     problems: Mapping[int, Problem]
-    """By position."""
+    """The problem of each row that has one, by position."""
 
     def __len__(self) -> int:
         return len(self.entity_ids)
 
     def slices(self, size: int) -> Iterator["Rows"]:
-        """The same rows, a number of them at a time."""
+        """Yield the rows in slices of at most `size`."""
         bad = sorted(self.problems)
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
@@ -51,11 +51,11 @@ class Rows:
 
 
 class RowReader:
-    """Validates rows by the rules of one model, whatever form they come in.
+    """Validates rows in any form by the rules of one model.
 
     Args:
         served: the model.
-        max_rows: how many may come at once; more are a problem.
+        max_rows: most rows of a request; more are a problem.
     """
 
     def __init__(self, served: ServedModel, max_rows: int | None = None) -> None:
@@ -67,10 +67,10 @@ class RowReader:
         self._rows: TypeAdapter[list[BaseModel]] = TypeAdapter(Annotated[list[model], FailFast()])
 
     def json_list(self, body: bytes) -> Rows:
-        """A JSON list of objects.
+        """Read a JSON list of objects.
 
         Raises:
-            Problem: it is none.
+            Problem: the body is not a list.
         """
         try:
             rows = self._valid(body)
@@ -82,7 +82,7 @@ class RowReader:
         return rows
 
     def json_lines(self, body: bytes) -> Rows:
-        """A JSON object on each line; empty lines do not count.
+        """Read a JSON object from each line; empty lines do not count.
 
         Raises:
             Problem: there are too many.
@@ -92,7 +92,7 @@ class RowReader:
         return self.each(lines)
 
     def records(self, records: Sequence[Mapping[str, Any]]) -> Rows:
-        """JSON objects as Python has them; None is left out, so that a default stands in for it.
+        """Read JSON objects as Python has them; None counts as left out, so that a default applies.
 
         Raises:
             Problem: there are too many.
@@ -106,10 +106,10 @@ class RowReader:
             return self.each([to_json(record, inf_nan_mode="constants") for record in given], entity_ids)
 
     def record(self, record: Mapping[str, Any]) -> Row:
-        """A single record, as `records` takes them.
+        """Read a single JSON object; see `records`.
 
         Raises:
-            Problem: it breaks a rule.
+            Problem: the row breaks a rule.
         """
         given = {key: value for key, value in record.items() if value is not None}
         try:
@@ -119,7 +119,7 @@ class RowReader:
         return Row(values, values.pop(ENTITY_ID, None))
 
     def columns(self, columns: Mapping[str, Column]) -> Rows:
-        """Columns of one length, by name, as `features.typed_columns` takes them.
+        """Read columns of one length, by name, in the form that `features.typed_columns` takes.
 
         Raises:
             Problem: there are too many rows.
@@ -143,11 +143,11 @@ class RowReader:
         return Rows(typed, entity_ids, {})
 
     def table(self, table: Any, *, ignore_unknown: bool = False) -> Rows:
-        """An Arrow table; `features.arrow_values` says what its values mean.
+        """Read an Arrow table; `features.arrow_values` defines what its values mean.
 
         Args:
-            table: with any columns in any order.
-            ignore_unknown: whether columns that are no features are right.
+            table: the columns, in any order.
+            ignore_unknown: whether to accept columns that are not features.
 
         Raises:
             Problem: there are too many rows.
@@ -189,11 +189,11 @@ class RowReader:
         return Rows({name: column.column(~bad) for name, column in checked.items()}, entity_ids, problems)
 
     def each(self, bodies: Sequence[bytes], entity_ids: EntityIds | None = None) -> Rows:
-        """JSON objects, each by itself.
+        """Validate JSON objects one by one.
 
         Args:
             bodies: the objects.
-            entity_ids: to echo also for rows with a problem.
+            entity_ids: the id of each row, echoed for rows with a problem too; by default, those of the valid rows.
         """
         rows = [self.served.row_or_problem(body) for body in bodies]
         valid = [row for row in rows if isinstance(row, Row)]
@@ -210,29 +210,29 @@ class RowReader:
         return TypeAdapter(list[EntityId | None], config=STRICT)
 
     def check_count(self, count: int) -> None:
-        """See that there are not too many rows.
+        """Check the number of rows against the limit.
 
         Raises:
-            Problem: there are.
+            Problem: there are too many.
         """
         if self._max_rows is not None and count > self._max_rows:
             raise too_many_rows(count, self._max_rows)
 
     def _valid(self, body: bytes) -> Rows:
-        """A JSON list of which every row is valid.
+        """Read a JSON list of valid rows.
 
         Raises:
-            ValidationError: one is not.
+            ValidationError: a row is not valid.
         """
         values = [row.__dict__ for row in self._rows.validate_json(body)]
         columns = {name: [row[field] for row in values] for field, name in self.served.fields.items()}
         return Rows(columns, [row.get(ENTITY_ID) for row in values], {})
 
     def items(self, body: bytes) -> list[Any]:
-        """The items of a JSON list, whatever they are.
+        """The items of a JSON list, of any type.
 
         Raises:
-            Problem: it is none.
+            Problem: the body is not a list.
         """
         try:
             return _ANY.validate_json(body)
@@ -248,7 +248,7 @@ _ANY: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
 def _entity_ids(array: Any, count: int) -> tuple[EntityIds, NDArray[np.bool_]]:
-    """The entity ids of a plain array, None where there is none, and which values cannot be one."""
+    """The entity ids of a plain array, None where one is missing, and which values cannot be one."""
     if array is None:
         return [None] * count, np.zeros(count, dtype=bool)
     from ml_microservice.features.arrow_values import json_values
@@ -259,7 +259,7 @@ def _entity_ids(array: Any, count: int) -> tuple[EntityIds, NDArray[np.bool_]]:
 
 
 def echoed(value: Any) -> str | int | None:
-    """A value as an entity id, None where it cannot be one."""
+    """The value if it can be an entity id, otherwise None."""
     if isinstance(value, str):
         return value if len(value) <= ID_MAX_LENGTH else None
     return value if type(value) is int and -INT64 <= value < INT64 else None

@@ -41,12 +41,12 @@ class Row:
     """One validated row of a request."""
 
     values: dict[str, Any]
-    """By field of the request model; see `features.fields`."""
+    """The value of each field of the request model; see `features.fields`."""
     entity_id: str | int | None
 
 
 class ServedModel:
-    """One model version with all that answering needs; never changed once it is built."""
+    """One model version with all that is needed to answer; immutable once it is loaded."""
 
     is_fast = False
     """Whether a call is so short that it may run on the event loop; measured when the model is loaded."""
@@ -78,11 +78,11 @@ class ServedModel:
         return Row(values, values.pop(ENTITY_ID, None))
 
     def row_or_problem(self, body: bytes) -> Row | Problem:
-        """As `row`, with the problem returned."""
+        """Validate a JSON object; return the problem instead of raising it."""
         try:
             return self.row(body)
         except Problem as problem:
-            # Its traceback would keep alive all the rows that its callers are at work on.
+            # The traceback would keep alive all rows that its callers work on.
             problem.__context__ = None
             return problem.with_traceback(None)
 
@@ -95,7 +95,7 @@ class ServedModel:
         }
 
     def columns(self, rows: Sequence[Row]) -> Columns:
-        """The rows' values by feature."""
+        """The values of rows, by feature."""
         return {name: [row.values[field] for row in rows] for field, name in self.fields.items()}
 
 
@@ -111,7 +111,7 @@ class ReadModel:
         """The model, replayed, warmed up and timed.
 
         Raises:
-            ArtefactError: it no longer gives the answers that it gave when trained.
+            ArtefactError: its answers differ from those that it gave when trained.
         """
         replay(self.served, self.golden)
         self.served.is_fast = _median_seconds(self.served, self.golden) < FAST_SECONDS

@@ -1,4 +1,4 @@
-"""Ids and times of answers, as cheap as they can be made: both stand in every single one."""
+"""Ids and times of answers, made as cheaply as possible, since every answer has both."""
 
 import os
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ POOL = 256
 class Stamps:
     """UUIDs of version 4 from a pool of the system's randomness, and times rendered once a millisecond.
 
-    A pool belongs to one process: make it after forking.
+    The pool belongs to one process: create it after forking.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Stamps:
             return self._ids.pop()
 
     def new_ids(self, count: int) -> list[str]:
-        """Many of them at once."""
+        """Many random UUIDs, version 4."""
         return _uuids(count)
 
     def now(self) -> str:
@@ -52,7 +52,7 @@ def as_uuids(octets: NDArray[np.uint8], version: int) -> list[str]:
 
     Args:
         octets: shape (count, 16); changed in place.
-        version: 4 for random ones, 8 for those made in one's own way.
+        version: 4 for random octets, 8 for custom ones.
     """
     octets[:, 6] = octets[:, 6] & 0x0F | version << 4
     octets[:, 8] = octets[:, 8] & 0x3F | 0x80
@@ -67,4 +67,4 @@ def as_uuids(octets: NDArray[np.uint8], version: int) -> list[str]:
 LENGTH = 36
 DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 PLACES = [place for place in range(LENGTH) if place not in (8, 13, 18, 23)]
-"""Where digits stand; between them are hyphens."""
+"""Positions of the digits; the others are hyphens."""

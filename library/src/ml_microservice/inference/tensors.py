@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: what a caller sends as JSON or bytes, one value for each row, and back."""
+"""Tensors of the Open Inference Protocol: from JSON or bytes to one value for each row, and back."""
 
 import struct
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ Parameters = dict[str, Any]
 
 @with_config(ConfigDict(strict=True, use_attribute_docstrings=True))
 class Tensor(TypedDict):
-    """One input of a request; a dictionary, since a model of each costs more than all that is done with it."""
+    """One input of a request; a dictionary, since a Pydantic model would cost more than all other work on it."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=2)]
@@ -86,7 +86,7 @@ def tensor_column(tensor: Tensor, binary: bytes | None, feature: Feature | None)
 
 
 def json_value(value: Any, datatype: str, feature: Feature | None) -> Any:
-    """What an element of a tensor means as the JSON value of a feature; None is missing."""
+    """The JSON value of a feature that an element of a tensor means; None if it is missing."""
     if isinstance(value, float):
         if value != value:
             return None
@@ -132,8 +132,8 @@ def _rows_of(tensor: Tensor, data: list[Any]) -> list[Any]:
         return data
     if len(data) != count * length:
         raise _contradiction(tensor, len(data))
-    chunks = [data[start : start + length] for start in range(0, count * length, length or 1)]
-    return [None if all(value is None for value in chunk) else chunk for chunk in chunks]
+    vectors = [data[start : start + length] for start in range(0, count * length, length or 1)]
+    return [None if all(value is None for value in vector) else vector for vector in vectors]
 
 
 def _contradiction(tensor: Tensor, count: int) -> Problem:
@@ -142,7 +142,7 @@ def _contradiction(tensor: Tensor, count: int) -> Problem:
 
 
 def _json_values(values: list[Any], datatype: str, feature: Feature | None) -> list[Any]:
-    """As `json_value`, looking only at values that it may change."""
+    """Apply `json_value` to the values that it may change."""
     kinds = set(map(type, values))
     may_be_whole = feature is None or feature.type in WHOLE
     if (float in kinds and may_be_whole) or (int in kinds and datatype == "BOOL"):

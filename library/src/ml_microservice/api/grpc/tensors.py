@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from ml_microservice.api.grpc.messages import CLASSES
-from ml_microservice.inference.protocol import Inference, Inferred, Output
+from ml_microservice.inference.protocol import InferenceResult, Output, ParsedRequest
 from ml_microservice.inference.tensors import Tensor, encode_values, malformed, malformed_by
 
 CONTENTS = {
@@ -23,7 +23,7 @@ CONTENTS = {
 _TENSORS: TypeAdapter[list[Tensor]] = TypeAdapter(list[Tensor])
 
 
-def read_request(request: Any) -> Inference:
+def read_request(request: Any) -> ParsedRequest:
     """An inference request from its message.
 
     Raises:
@@ -40,10 +40,10 @@ def read_request(request: Any) -> Inference:
     if not raw:
         for tensor, item in zip(tensors, request.inputs, strict=True):
             tensor["data"] = _data(item)
-    return Inference(tensors, raw, request.id or None, {}, {output.name: {} for output in request.outputs})
+    return ParsedRequest(tensors, raw, request.id or None, {}, {output.name: {} for output in request.outputs})
 
 
-def write_answer(name: str, inferred: Inferred) -> Any:
+def write_answer(name: str, inferred: InferenceResult) -> Any:
     """The message of an answer."""
     answer = CLASSES["ModelInferResponse"](
         model_name=name, model_version=inferred.model_version, id=inferred.request.id or ""

@@ -1,1 +1,1 @@
-"""Predicting files of any size: cut into parts, each predicted by itself, then joined."""
+"""Predictions for files of any size: files are cut into parts, each is predicted alone, and the results are joined."""

@@ -1,4 +1,4 @@
-"""Where files are: on this machine or, through fsspec, at s3://, gs://, az:// and whatever else it knows."""
+"""Places of files: on this machine or, through fsspec, at s3://, gs://, az:// and other storages."""
 
 import glob
 import os
@@ -15,66 +15,66 @@ from ml_microservice.errors import Fault, InputFileError, OutputFileError
 from ml_microservice.extras import how_to_install
 
 HIDDEN = ("_", ".")
-"""Start of the names that are no data: pyarrow, pandas and Spark skip them too."""
+"""Prefixes of names that are not data; pyarrow, pandas and Spark skip them too."""
 MAGIC = frozenset("*?[")
 DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
 
 
 class Place(Protocol):
-    """A file or a folder, whether it is there or not."""
+    """A file or a folder, which need not exist."""
 
     @property
     def url(self) -> str:
-        """As the user named it."""
+        """The path or URL as the user gave it."""
         ...
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes see what is in it."""
+        """Whether other processes see its content."""
         ...
 
     def child(self, name: str) -> "Place":
-        """What is, or will be, in this folder."""
+        """The place of a name in this folder."""
         ...
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Whether the file or folder exists."""
         ...
 
     def is_folder(self) -> bool:
-        """Whether it is there, as a folder."""
+        """Whether it exists and is a folder."""
         ...
 
     def names(self) -> list[str]:
-        """The names in this folder, none if it is not there."""
+        """The names in this folder; none if it does not exist."""
         ...
 
     def files(self) -> list["Place"]:
-        """The files of data in this folder and those below it, or those that match this pattern, in order."""
+        """The data files in this folder and its subfolders, or those that match this pattern, sorted."""
         ...
 
     def size(self) -> int:
-        """Of the file, in bytes."""
+        """The size of the file in bytes."""
         ...
 
     def stamp(self) -> str:
-        """Another text once the file has changed."""
+        """A text that differs once the file has changed."""
         ...
 
     def open(self) -> IO[bytes]:
-        """The file, to read and to seek in."""
+        """Open the file for reading and seeking."""
         ...
 
     def writing(self, scratch: "Place") -> Any:
-        """A context manager of a file to write to; it appears whole when the context is left, or never.
+        """A context manager that opens a file for writing; the file appears whole when the context ends, or never.
 
         Args:
-            scratch: a folder near it, for the unfinished file.
+            scratch: a folder on the same storage, for the unfinished file.
         """
         ...
 
     def remove(self) -> None:
-        """Remove the file, or the folder with all that is in it, if it is there."""
+        """Remove the file, or the folder with its content, if it exists."""
         ...
 
 
@@ -82,7 +82,7 @@ def place(url: str | Path) -> Place:
     """The place of a path or a URL.
 
     Raises:
-        InputFileError: what is needed to reach the URL is not installed.
+        InputFileError: the library that reaches the URL is not installed.
     """
     text = str(url)
     return RemotePlace.of(text) if "://" in text else LocalPlace(text)
@@ -94,7 +94,7 @@ def name_of(url: str) -> str:
 
 
 def beside(url: str, name: str) -> Place:
-    """Another place in the folder of one."""
+    """The place of a name in the folder of a path or URL."""
     folder, slash, _ = url.rstrip("/").rpartition("/")
     return place(f"{folder}{slash}{name}")
 
@@ -105,13 +105,13 @@ def ending(url: str) -> str:
 
 
 def is_pattern(url: str) -> bool:
-    """Whether a path stands for all that match it."""
+    """Whether a path is a pattern for several files."""
     return not MAGIC.isdisjoint(url)
 
 
 @dataclass(frozen=True)
 class LocalPlace:
-    """On a disk of this machine, or one that is mounted."""
+    """A place on a local or mounted disk."""
 
     url: str
     is_shared = True
@@ -160,7 +160,7 @@ class LocalPlace:
         Raises:
             OutputFileError: it cannot be written.
         """
-        # Two processes may write the same file, where a cluster believes one of them to be lost.
+        # Two processes may write the same file, when a cluster takes one of them for lost.
         unfinished = Path(scratch.url, f".{name_of(self.url)}.{socket.gethostname()}-{os.getpid()}.tmp")
         with _writable(self.url):
             unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _writable(url: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RemotePlace:
-    """Where fsspec reaches."""
+    """A place that fsspec reaches."""
 
     url: str
     protocol: str

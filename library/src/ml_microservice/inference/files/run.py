@@ -1,4 +1,4 @@
-"""Predicting files: what is done already is found again, the rest is spread over processes, and all is joined."""
+"""A run over files: parts that an earlier run finished are kept, processes predict the others, and all are joined."""
 
 import csv
 import hashlib
@@ -33,16 +33,16 @@ MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of the files."""
+    """The result of a run."""
 
     target: str
     rows: int
     bad: int
     """Rows without a prediction."""
     bad_rows: str | None
-    """The file that says why, if there are any."""
+    """The file with the reason for each bad row, if there are any."""
     taken_up: int
-    """Rows that an earlier run had done."""
+    """Rows that an earlier run had predicted."""
 
 
 def predict_files(
@@ -55,16 +55,16 @@ def predict_files(
     part_size: PartSize = USUAL_SIZE,
     on_progress: Callable[[RunProgress], None] = lambda progress: None,
 ) -> FileResult:
-    """Predict every row of files, in memory that does not grow with them.
+    """Predict every row of files; the memory needed does not grow with their size.
 
-    A row keeps its own columns, and gets `prediction`, `probability_<class>` for each class, and `error` where it broke
-    a rule. A run that was killed is taken up by the same call, and gives the result that it would have given.
+    A row keeps its columns, and gets `prediction`, `probability_<class>` for each class, and `error` if it broke a
+    rule. The same call resumes a run that was killed, and gives the same result.
 
     Args:
-        model: where every process finds the model.
+        model: the folder in which every process finds the model.
         inputs: files, folders, patterns or URLs, of one format.
-        output: a file, or a folder for a file of each part; by default, beside a single input.
-        format: of a folder; by default, that of the input.
+        output: a file, or a folder for one file per part; by default, a name beside the single input.
+        format: of the files in an output folder; by default, that of the input.
         executor: what predicts the parts; by default, a process for each core.
         part_size: how large the parts are that the files are cut into.
         on_progress: takes the progress after each part.
@@ -120,10 +120,10 @@ def _identity(sources: Sources, model_id: str, format: Format, size: PartSize) -
 
 
 def _taken_up(target: Target, identity: dict[str, Any]) -> dict[int, PartResult]:
-    """The parts that an earlier run has done, by index; what is of another run is removed.
+    """The results of parts that an earlier run finished, by index; files of any other run are removed.
 
     Raises:
-        OutputFileError: there is something else in the folder.
+        OutputFileError: the folder has other content.
     """
     names = set(target.parts.names())
     manifest = target.parts.child(MANIFEST)
@@ -147,7 +147,7 @@ def _read(file: Place) -> Any:
 
 
 def _write_bad_rows(target: Target, planned: Sequence[Part], done: dict[int, PartResult]) -> None:
-    """One file of all bad rows, with rows counted from the start of their file."""
+    """Write all bad rows to one file, with rows counted from the start of their file."""
     from ml_microservice.inference.files.part_writer import csv_line
 
     if not any(done[part.index].bad for part in planned):
@@ -172,7 +172,7 @@ def _copy_counted(bad: IO[bytes], file: IO[bytes], before: int) -> None:
 
 
 def _finish(target: Target) -> None:
-    """Remove what only an unfinished run needs."""
+    """Remove the files that only an unfinished run needs."""
     if not target.is_folder:
         target.parts.remove()
         return

@@ -1,4 +1,4 @@
-"""The files of a run: found, all of one format and with the same columns, which the model can answer."""
+"""The input files of a run: all of one format, and with the same columns, which the model takes."""
 
 import csv
 import io
@@ -25,19 +25,19 @@ MAX_HEADER = 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """One file to predict."""
+    """One input file."""
 
     url: str
     format: Format
     size: int
-    """In bytes."""
+    """Size in bytes."""
     stamp: str
     names: tuple[str, ...] | None
-    """Of its columns, in its own order; None where every row has its own keys."""
+    """Names of the columns, in the order of the file; None if every row has its own keys."""
     start: int = 0
-    """Where the rows begin, in bytes of text."""
+    """First byte after the header of a text file."""
     is_stream: bool = False
-    """Whether it is an Arrow stream."""
+    """Whether the file is an Arrow stream."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Sources:
 
     files: list[Source]
     schema: "pa.Schema | None"
-    """The columns that a result takes over from them; None if the result keeps lines of JSON as they are."""
+    """The columns that the result copies; None if it copies lines of JSON unchanged."""
 
     @property
     def format(self) -> Format:
@@ -55,10 +55,10 @@ class Sources:
 
 
 def find(urls: Sequence[str]) -> list[Place]:
-    """The files that paths, URLs, folders and patterns stand for, in order.
+    """The files that paths, URLs, folders and patterns name, in order.
 
     Raises:
-        InputFileError: there are none, or of several formats.
+        InputFileError: there are none, or their formats differ.
     """
     found: list[Place] = []
     for url in urls:
@@ -81,15 +81,15 @@ def find(urls: Sequence[str]) -> list[Place]:
 
 
 def examine(files: Sequence[Place], served: ServedModel, *, as_it_is: bool) -> Sources:
-    """Look at the columns of all files, before anything is predicted.
+    """Read and check the columns of all files before anything is predicted.
 
     Args:
         files: all of one format.
         served: the model.
-        as_it_is: whether the result is of the same format: it then takes over text as it is.
+        as_it_is: whether the result has the same format, and so copies text unchanged.
 
     Raises:
-        InputFileError: they are damaged, differ, or are no rows that the model takes.
+        InputFileError: a file is damaged, the files differ, or the model does not take their columns.
     """
     arrow()
     looked = [_look(file, served) for file in files]
@@ -136,7 +136,7 @@ def _arrow_schema(file: Any, format: Format) -> tuple[Any, bool]:
 
 
 def _header(file: Any, url: str) -> tuple[list[str], int]:
-    """The names in the first line, and where it ends."""
+    """The names in the first line, and the byte at which it ends."""
     line = b""
     while not line or line.count(b'"') % 2:
         more = file.readline(MAX_HEADER)
@@ -167,7 +167,7 @@ def _csv_type(feature: Feature | None) -> Any:
 
 
 def _plain(schema: Any) -> Any:
-    """Without dictionaries, which Arrow files cannot change on the way, and without the metadata of one file."""
+    """The schema without dictionaries, which must not differ within an Arrow file, and without the file's metadata."""
     pa = arrow()
     decoded = [
         pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type, f.nullable) for f in schema
@@ -221,7 +221,7 @@ def _check_columns(columns: Sequence[str], served: ServedModel, url: str) -> Non
 
 
 def _sampled(file: Place, served: ServedModel) -> Any:
-    """The columns of JSON lines, from the first of them."""
+    """The columns of JSON lines, taken from the first lines."""
     pa = arrow()
     values: dict[str, list[Any]] = {}
     with file.open() as opened:

@@ -1,4 +1,4 @@
-"""Where a result goes: one file, or a folder with a file for each part, as Spark writes them."""
+"""The target of a run: one file, or a folder with one file per part, as Spark writes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ml_microservice.inference.files.places import Place, beside, ending, is_pat
 
 @dataclass(frozen=True)
 class Target:
-    """Where a result goes."""
+    """The place of a result, and of the files that its run needs."""
 
     place: Place
     format: Format
@@ -21,17 +21,17 @@ class Target:
 
 
 def choose_target(inputs: Sequence[str], files: Sequence[Place], output: str | None, format: Format | None) -> Target:
-    """Where the result goes.
+    """Choose the target of a run.
 
     Args:
-        inputs: as the user named them.
-        files: what they stand for.
-        output: as the user named it; None for a place beside a single input.
+        inputs: paths, URLs and patterns as the user gave them.
+        files: the files that they name.
+        output: the path or URL that the user gave; None for a name beside the single input.
         format: of the files in a folder; by default, that of the input.
 
     Raises:
-        InputFileError: it would be written over what is read.
-        OutputFileError: it has to be named, or its name says another format.
+        InputFileError: the result would overwrite an input.
+        OutputFileError: the output has to be named, or its ending is that of another format.
     """
     url = _beside(inputs) if output is None else output
     is_folder = url.endswith("/") or not ending(url) or place(url).is_folder()
