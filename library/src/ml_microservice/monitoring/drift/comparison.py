@@ -1,4 +1,4 @@
-"""A window of records against the reference of the model that answered them."""
+"""Compares a window of records with the reference of the model that answered them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,39 +17,39 @@ from ml_microservice.monitoring.values import present
 from ml_microservice.settings import MonitoringSettings
 
 EVEN_CHANCE = 0.5
-"""Level of the limits within parts: persistence asks for the effect once more, not for proof once more."""
+"""Level of the limits within parts. A lasting change must show in them again, but need not be proved again."""
 NEAR = 0.8
-"""Share of its limit from which on a measure is worth a sentence."""
+"""Share of its limit from which on a measure is mentioned."""
 RANK: dict[Status, int] = {"drift": 0, "passing": 1, "stable": 2, "too_few_rows": 3}
 
 
 class Records(Protocol):
-    """Recorded predictions of one model version, by columns, as the record store has them."""
+    """Recorded predictions of one model version in columns, as the record store returns them."""
 
     @property
     def inputs(self) -> Mapping[str, Sequence[Any]]:
-        """By feature; None where a value is missing."""
+        """Values by feature; None where a value is missing."""
 
     @property
     def predictions(self) -> Sequence[str | float]:
-        """Names of classes, or numbers."""
+        """The predicted classes or numbers."""
 
     @property
     def probabilities(self) -> Sequence[Mapping[str, float] | None]:
-        """Of the likeliest classes."""
+        """Probabilities by class, for the likeliest classes."""
 
     @property
     def times(self) -> Sequence[str]:
-        """ISO 8601."""
+        """Times of the predictions: ISO 8601."""
 
     @property
     def count(self) -> int:
-        """Predictions in the window, of which these may be only some."""
+        """Number of predictions in the window. The columns may hold a sample of them."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Whose records were taken, and from when."""
+    """The records that are compared: a model version in a period of time."""
 
     project: str
     model_version: str
@@ -59,25 +59,28 @@ class Window:
 
 @dataclass(frozen=True)
 class _Subject:
-    """One thing to compare."""
+    """A feature, the predictions or the confidence, with its reference."""
 
     name: str
     role: Any
     type: str
     reference: Values | None
     missing: tuple[int, int] | None
-    """Missing and all rows in training; None where nothing can be missing."""
+    """Missing rows and all rows in training; None where values cannot be missing."""
     column: Sequence[Any]
 
     @property
     def comparisons(self) -> int:
         return (COMPARISONS[self.reference.kind] if self.reference else 0) + (self.missing is not None)
 
-    def measures(self, rows: Sequence[int] | None, level: float, settings: MonitoringSettings) -> list[Measure]:
-        """Of some rows, or of all."""
-        column = self.column if rows is None else [self.column[row] for row in rows]
+    def measures(self, level: float, settings: MonitoringSettings, part: Sequence[int] | None = None) -> list[Measure]:
+        """Compare all rows; or the rows of a part of the window, by the measures that may raise an alarm."""
+        column = self.column if part is None else [self.column[row] for row in part]
         values = present(column)
-        measures = measures_of(self.reference, self.type, values, level, settings) if self.reference else []
+        measures: list[Measure] = []
+        if self.reference:
+            is_part = part is not None
+            measures = measures_of(self.reference, self.type, values, level, settings, only_alarming=is_part)
         if self.missing is not None and column:
             missing = len(column) - len(values)
             measures.append(missing_measure(missing, len(column), self.missing, level, settings.missing))
@@ -85,10 +88,10 @@ class _Subject:
 
 
 def compare(reference: Reference, records: Records, window: Window, settings: MonitoringSettings) -> DriftReport:
-    """What has changed since training.
+    """Find out what has changed since training.
 
-    The rate of false alarms that the settings allow is shared out evenly among all measures that may raise an alarm
-    (Bonferroni), so that it holds for the window as a whole, however the features hang together.
+    The allowed rate of false alarms is divided by the number of measures that may raise an alarm (Bonferroni). It
+    therefore holds for the window as a whole, even if features are correlated.
     """
     subjects = list(_subjects(reference, records))
     level = settings.false_alarm_rate / max(1, sum(subject.comparisons for subject in subjects))
@@ -123,7 +126,7 @@ def _subjects(reference: Reference, records: Records) -> Iterator[_Subject]:
 
 
 def _parts(times: Sequence[str], settings: MonitoringSettings) -> list[list[int]]:
-    """The rows of each part of equal time between the first and the last record; small parts are left out."""
+    """The rows of each part of the window, in parts of equal duration. Parts with too few rows are left out."""
     seconds = np.asarray([datetime.fromisoformat(time).timestamp() for time in times])
     if not len(seconds):
         return []
@@ -136,10 +139,10 @@ def _parts(times: Sequence[str], settings: MonitoringSettings) -> list[list[int]
 def _drift(subject: _Subject, parts: Sequence[list[int]], level: float, settings: MonitoringSettings) -> Drift:
     values = present(subject.column)
     rows = len(subject.column)
-    in_parts = [{measure.name: measure for measure in subject.measures(part, EVEN_CHANCE, settings)} for part in parts]
+    in_parts = [{measure.name: measure for measure in subject.measures(EVEN_CHANCE, settings, part)} for part in parts]
     measures = [
         _with_parts(measure, [part[measure.name] for part in in_parts if measure.name in part])
-        for measure in subject.measures(None, level, settings)
+        for measure in subject.measures(level, settings)
     ]
     status = _status(measures, rows, settings)
     missing = (subject.missing[0] / max(1, subject.missing[1]) if subject.missing else 0.0, 1 - len(values) / rows)
@@ -182,7 +185,7 @@ def _status(measures: Sequence[Measure], rows: int, settings: MonitoringSettings
 
 
 def lasts(measure: Measure, settings: MonitoringSettings) -> bool:
-    """Whether what a measure shows in the window shows in enough of its parts, or in all where there are fewer."""
+    """Whether a measure exceeds its limit in enough parts of the window, or in all if there are fewer."""
     return measure.parts_beyond >= min(settings.persistent_parts, measure.parts)
 
 

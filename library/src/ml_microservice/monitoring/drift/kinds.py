@@ -1,4 +1,4 @@
-"""The measures of each kind of values: what is measured, and from where on it matters."""
+"""The measures of numbers, categories, texts and vectors, and the limits beyond which they raise an alarm."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,40 +37,52 @@ from ml_microservice.monitoring.values import (
 from ml_microservice.settings import MonitoringSettings
 
 FEWEST_VALUES = 30
-"""Without so many on both sides, only missing values are compared."""
+"""Values that the reference and the window must have; with fewer, only the share of missing values is compared."""
 EXPECTED = 5
-"""Categories of which the window should have fewer than this are taken together: their logarithms would be noise."""
+"""Expected values of a category. Rarer categories are merged, because the logarithm of a small count is noise."""
 COMPARISONS = {"number": 2, "category": 2, "text": 4, "vector": 3}
-"""Measures of each kind that may raise an alarm, besides that of missing values."""
+"""Number of measures that may raise an alarm, by kind; the share of missing values is not counted."""
 
 
 def measures_of(
-    reference: Values, type_: str, values: Sequence[Any], level: float, settings: MonitoringSettings
+    reference: Values,
+    type_: str,
+    values: Sequence[Any],
+    level: float,
+    settings: MonitoringSettings,
+    *,
+    only_alarming: bool = False,
 ) -> list[Measure]:
-    """All measures of some values, none of them missing; none at all, where there are too few.
+    """Compare values with their reference. The result is empty if there are too few values.
 
     Args:
-        reference: of these values.
-        type_: of the feature; `number` or `category` for predictions.
-        values: as records have them.
-        level: the probability by chance that each measure is given.
-        settings: from where on a measure matters.
+        reference: the reference of these values.
+        type_: type of the feature; `number` or `category` for predictions.
+        values: recorded values, without missing ones.
+        level: probability that a measure exceeds its noise by chance.
+        settings: the sizes from which on measures matter.
+        only_alarming: whether to leave out measures that raise no alarm.
     """
     if min(len(values), reference.count) < FEWEST_VALUES:
         return []
     match reference:
         case NumberReference():
-            return _of_numbers(reference, moments(values) if type_ == "datetime" else numbers(values), level, settings)
+            array = moments(values) if type_ == "datetime" else numbers(values)
+            measures = _of_numbers(reference, array, level, settings)
+            return measures if only_alarming else [*measures, *_distances(reference, array)]
         case CategoryReference():
             return _of_categories(reference, Counter(categories(values)), level, settings)
         case TextReference():
             return _of_texts(reference, values, level, settings)
         case VectorReference():
-            return _of_vectors(reference, vectors(values), level, settings)
+            matrix = vectors(values)
+            by_norm = _of_numbers(reference.norms, lengths(matrix), level, settings)
+            distances = [] if only_alarming else _distances(reference.norms, lengths(matrix))
+            return [*by_norm, *distances, _of_elements(reference, matrix, level, settings)]
 
 
 def missing_measure(missing: int, rows: int, of: tuple[int, int], level: float, base: float) -> Measure:
-    """How far the share of missing values is from what it was, `of` being missing and rows of the reference."""
+    """The change of the share of missing values. `of` has the missing values and the rows of the reference."""
     return _share("missing", (missing, rows), of, level, base)
 
 
@@ -80,10 +92,16 @@ def _of_numbers(
     n, m = reference.count, len(values)
     counts = np.bincount(np.searchsorted(reference.edges, values), minlength=len(reference.counts))
     outside = float(((values < reference.low) | (values > reference.high)).mean())
-    sketch = np.asarray(reference.sketch)
     return [
         _alarming("psi", psi(reference.counts, counts), settings.psi, psi_noise(len(counts), n, m, level)),
         _alarming("unseen", outside, settings.unseen, unseen_noise(2, n, m, level)),
+    ]
+
+
+def _distances(reference: NumberReference, values: Floats) -> list[Measure]:
+    """Measures that describe a change and raise no alarm."""
+    sketch = np.asarray(reference.sketch)
+    return [
         Measure("kolmogorov_smirnov", kolmogorov_smirnov(sketch, values)),
         Measure("wasserstein", wasserstein(sketch, values, reference.std or 1.0)),
     ]
@@ -124,13 +142,13 @@ def _of_texts(
     if min(n, m) < FEWEST_VALUES:
         return measures
     unknown = 1 - np.asarray([known_words(words, reference.words) for words in worded])
-    # Not the deviation of the reference alone: texts that are all alike have none.
+    # The reference alone is not enough: equal texts have no deviation.
     spread = max(reference.unknown_std, float(unknown.std()))
     rise = abs(float(unknown.mean()) - reference.unknown_mean)
     measures.append(_alarming("unknown_words", rise, settings.words, mean_noise(spread, n, m, level)))
     changes = word_changes(reference, worded)
     if changes:
-        # At worst half of the texts have the word, and any of the words may be the one.
+        # The noise of a share is largest at one half, and any of the words may be the one that changes.
         noise = mean_noise(0.5, n, m, level / len(changes))
         farthest = max(abs(now - before) for before, now in changes.values())
         measures.append(_alarming("word", farthest, settings.words, noise))
@@ -138,22 +156,24 @@ def _of_texts(
 
 
 def word_changes(reference: TextReference, worded: Sequence[set[str]]) -> dict[str, tuple[float, float]]:
-    """For each word of the vocabulary, the share of texts that have it: in training, and among some texts' words."""
+    """For each word of the vocabulary, the share of texts that contain it, in training and in a window.
+
+    Args:
+        reference: the texts of training.
+        worded: the words of each text of the window.
+    """
     window = Counter(word for words in worded for word in words)
     return {word: (count / reference.worded, window[word] / len(worded)) for word, count in reference.words.items()}
 
 
-def _of_vectors(
-    reference: VectorReference, matrix: Floats, level: float, settings: MonitoringSettings
-) -> list[Measure]:
-    by_norm = _of_numbers(reference.norms, lengths(matrix), level, settings)
+def _of_elements(reference: VectorReference, matrix: Floats, level: float, settings: MonitoringSettings) -> Measure:
     noise = mean_noise(1.0, reference.count, len(matrix), level / len(reference.elements))
     farthest = float(np.abs(element_shifts(reference, matrix)).max())
-    return [*by_norm, _alarming("mean", farthest, settings.shift, noise)]
+    return _alarming("mean", farthest, settings.shift, noise)
 
 
 def element_shifts(reference: VectorReference, matrix: Floats) -> Floats:
-    """How far the mean of each element is from what it was, in standard deviations, or as it is where there is none."""
+    """The change of each element's mean, in standard deviations of training; as it is where the deviation is 0."""
     spread = np.asarray(reference.stds)
     means = matrix[:, list(reference.elements)].mean(axis=0)
     shifts: Floats = (means - np.asarray(reference.means)) / np.where(spread > 0, spread, 1.0)

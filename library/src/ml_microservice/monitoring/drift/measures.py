@@ -6,6 +6,7 @@ samples of one and the same distribution. Only with it can a measure of few rows
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -15,6 +16,8 @@ from scipy import stats
 from ml_microservice.monitoring.values import Floats
 
 Counts = Sequence[int] | NDArray[np.intp]
+NOISES = 4096
+"""Noises that are remembered: quantiles take long, and the parts of a window share most of them."""
 
 
 def shares(counts: Counts) -> Floats:
@@ -50,11 +53,13 @@ def wasserstein(reference: Floats, window: Floats, scale: float) -> float:
     return float(stats.wasserstein_distance(reference / scale, window / scale))
 
 
+@lru_cache(NOISES)
 def psi_noise(bins: int, n: int, m: int, level: float) -> float:
     """Noise of `psi`: (1/n + 1/m) times a chi-squared of bins - 1 degrees of freedom, whose mean is bins - 1."""
     return float(stats.chi2.isf(level, bins - 1)) * (1 / n + 1 / m) if bins > 1 else 0.0
 
 
+@lru_cache(NOISES)
 def share_noise(count: int, n: int, m: int, level: float) -> float:
     """Noise of the distance of two shares, of which one was `count` of n, either way.
 
@@ -64,6 +69,7 @@ def share_noise(count: int, n: int, m: int, level: float) -> float:
     return float(max(high / m - count / n, count / n - low / m))
 
 
+@lru_cache(NOISES)
 def unseen_noise(rare: int, n: int, m: int, level: float) -> float:
     """Noise of the share of values that n rows did not have.
 
