@@ -12,14 +12,16 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import orjson
 import pytest
 from fastapi.testclient import TestClient
 
 from ml_microservice.api.app import create_app
+from ml_microservice.api.performance import FUNCTION, NAME
 from ml_microservice.artefact.reader import read_manifest
 from ml_microservice.artefact.store import ArtefactStore
 from ml_microservice.evaluation import ClassificationDetails, evaluate_classification, evaluate_regression
-from ml_microservice.monitoring.computation import LOCK
+from ml_microservice.monitoring.computation import LOCK, Computation
 from ml_microservice.monitoring.performance import measure
 from ml_microservice.monitoring.performance_result import ModelPerformance, Performance
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord, Record
@@ -224,11 +226,12 @@ def test_what_cannot_be_computed_is_503_and_in_the_log(
 
 @pytest.mark.slow
 def test_a_result_that_a_power_loss_has_halved_is_computed_again(client: TestClient, settings: Settings) -> None:
+    computation = Computation(NAME, FUNCTION, {"window_seconds": 7 * 86_400.0, "model_version": None})
+    settings.monitoring_directory.mkdir(parents=True, exist_ok=True)
+    computation.file(settings).write_bytes(b'{"name":"performance","at":"2026-11-28T')
     answer = client.get("/monitoring/performance", params={"window": "7d"})
-    (kept,) = settings.monitoring_directory.glob("performance-*.json")
-    kept.write_bytes(kept.read_bytes()[:40])
-    again = client.get("/monitoring/performance", params={"window": "7d"})
-    assert (again.status_code, again.json()["models"]) == (200, answer.json()["models"])
+    assert (answer.status_code, answer.json()["models"]) == (200, [])
+    assert orjson.loads(computation.file(settings).read_bytes())["result"] == answer.json()
 
 
 @pytest.mark.slow

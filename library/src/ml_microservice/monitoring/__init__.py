@@ -1,1 +1,1 @@
-"""What the records tell of a model in service: how right it is, and whether its inputs have drifted."""
+"""Monitors a model in service by its records: its live performance, and the drift of its inputs."""

@@ -1,7 +1,7 @@
-"""What takes long to compute from records: in a process of its own, kept in a file that every worker reads.
+"""Computes results from records in a separate process, and caches them in files that all workers read.
 
-A worker that computed it itself would answer no request meanwhile, and would have pandas and scikit-learn in its
-memory. So a worker starts `python -m ml_microservice.monitoring.computation`, at low priority; that process writes its
+A worker that computed them itself would block its requests and load pandas and scikit-learn into its memory. Instead, a
+worker starts `python -m ml_microservice.monitoring.computation`, at low priority; that process writes its
 result into `monitoring.directory`, and all workers answer from there for `monitoring.refresh_seconds`.
 """
 
@@ -30,99 +30,99 @@ from ml_microservice.settings import Settings, load_settings
 logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 600
 NICENESS = 10
-"""How far the process steps back behind predictions."""
+"""Niceness of the process, so that predictions have priority."""
 KEPT_SECONDS = 24 * 3600
-"""Age at which results that nobody has asked for again are deleted."""
+"""Age at which a result file is deleted. Results that are requested again are rewritten before."""
 LOCK = "computing.lock"
 MOST_WAITING = 8
-"""Results that may be waited for at once: each holds a request in work, of which predictions need some."""
+"""Most computations in progress in a worker. Each keeps a request open, and the number of open requests is limited."""
 RETRY_SECONDS = 30
-"""After a failure, before it is tried again: a process that fails costs as much as one that does not."""
+"""Wait before a failed computation is started again."""
 
 
 class NotComputed(Exception):
-    """The process that computes has failed; the log has what it said."""
+    """The computation failed. The log has the output of its process."""
 
 
 class TooManyComputations(Exception):
-    """Others are waited for already."""
+    """`MOST_WAITING` computations are in progress already."""
 
 
 @dataclass(frozen=True)
 class Computation:
-    """Something to compute, in words that another process understands."""
+    """A function call that another process can make."""
 
     name: str
-    """Names the file."""
+    """Start of the result file's name."""
     function: str
-    """`module:function`; called with the settings and the arguments, and returns what JSON can hold."""
+    """`module:function`. It is called with the settings and the arguments, and returns a JSON document."""
     arguments: Mapping[str, str | float | None] = field(default_factory=dict)
 
     def file(self, settings: Settings) -> Path:
-        """Where the result is kept."""
+        """The file that caches the result."""
         content = orjson.dumps([self.function, dict(self.arguments)], option=orjson.OPT_SORT_KEYS)
         return settings.monitoring_directory / f"{self.name}-{sha256(content).hexdigest()[:16]}.json"
 
 
 class Computed(NamedTuple):
-    """What was computed, and when."""
+    """A result and the time at which it was computed."""
 
     result: dict[str, Any]
     at: datetime
 
     @property
     def age(self) -> float:
-        """In seconds."""
+        """Age of the result in seconds."""
         return (datetime.now(UTC) - self.at).total_seconds()
 
 
 def latest(settings: Settings, computation: Computation) -> Computed | None:
-    """What was computed last, however old; None if nothing was."""
+    """The cached result, however old; None if there is none."""
     try:
         document = orjson.loads(computation.file(settings).read_bytes())
         return Computed(document["result"], datetime.fromisoformat(document["at"]))
-    except (FileNotFoundError, orjson.JSONDecodeError):  # none yet, or one that a power loss has halved
+    except (FileNotFoundError, orjson.JSONDecodeError):  # nothing computed yet, or a file torn by a power loss
         return None
 
 
 def fresh(settings: Settings, computation: Computation) -> Computed | None:
-    """What was computed within the last `monitoring.refresh_seconds`."""
+    """The cached result, if it is younger than `monitoring.refresh_seconds`."""
     known = latest(settings, computation)
     return known if known is not None and 0 <= known.age < settings.monitoring.refresh_seconds else None
 
 
 class ComputationRunner:
-    """Has things computed for one worker process: one at a time, and none twice.
+    """Runs computations for one worker process, one at a time. Equal computations share a run.
 
-    Of several workers, each may have a process waiting, but only one of these computes at any time.
+    Each worker may start a process, but a lock lets only one of these processes compute at a time.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tasks: dict[Path, asyncio.Task[Computed]] = {}
         self._failed: dict[Path, float] = {}
-        """When results could not be computed, as far as that is no longer ago than `RETRY_SECONDS`."""
+        """Times of failures within the last `RETRY_SECONDS`, by result file."""
         self._one_at_a_time = asyncio.Lock()
 
     async def computed(self, computation: Computation) -> Computed:
-        """A result that is fresh: known, or computed now.
+        """A fresh result, from the cache or computed now.
 
         Raises:
-            NotComputed: it could not be, now or a moment ago.
-            TooManyComputations: others are to be computed first.
+            NotComputed: the computation failed, now or within the last `RETRY_SECONDS`.
+            TooManyComputations: too many other computations are in progress.
         """
         known = fresh(self._settings, computation)
         if known is not None:
             return known
-        # Shielded: who hangs up does not take the result from others who wait for it.
-        return await asyncio.shield(self._begun(computation))
+        # Shielded, because a caller that disconnects must not cancel a computation that others wait for.
+        return await asyncio.shield(self._task(computation))
 
     def begin(self, computation: Computation) -> None:
-        """Compute in the background, unless that is being done already, or would hardly succeed."""
+        """Start a computation in the background, unless it is in progress, has just failed, or there are too many."""
         with suppress(NotComputed, TooManyComputations):
-            self._begun(computation)
+            self._task(computation)
 
-    def _begun(self, computation: Computation) -> "asyncio.Task[Computed]":
+    def _task(self, computation: Computation) -> "asyncio.Task[Computed]":
         file = computation.file(self._settings)
         task = self._tasks.get(file)
         if task is None:
@@ -137,7 +137,7 @@ class ComputationRunner:
         return task
 
     async def close(self) -> None:
-        """End what is still being computed."""
+        """Cancel computations that are in progress."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -145,22 +145,22 @@ class ComputationRunner:
 
     def _forget(self, file: Path, done: "asyncio.Task[Computed]") -> None:
         self._tasks.pop(file, None)
-        # The exception is looked at, since nobody else may wait for it; it is in the log already.
+        # Retrieve the exception, which is logged already, so that asyncio does not warn about it.
         if not done.cancelled() and done.exception() is not None:
             self._failed[file] = monotonic()
 
     async def _compute(self, computation: Computation) -> Computed:
         async with self._one_at_a_time:
-            complaint = await _in_another_process(self._settings, computation)
+            fault = await _in_another_process(self._settings, computation)
         known = latest(self._settings, computation)
-        if complaint is not None or known is None:
-            logger.error("%s could not be computed: %s", computation.name, complaint)
+        if fault is not None or known is None:
+            logger.error("%s could not be computed: %s", computation.name, fault)
             raise NotComputed(computation.name)
         return known
 
 
 async def _in_another_process(settings: Settings, computation: Computation) -> str | None:
-    """Compute; returns what the process complained of, if it failed."""
+    """Compute in a child process; returns its error output if it failed."""
     source = str(Path(ml_microservice.__file__).parents[1])
     paths = os.pathsep.join(path for path in (source, os.environ.get("PYTHONPATH")) if path)
     process = await asyncio.create_subprocess_exec(
@@ -173,7 +173,7 @@ async def _in_another_process(settings: Settings, computation: Computation) -> s
     )
     request = orjson.dumps([computation.name, computation.function, dict(computation.arguments)])
     try:
-        _, said = await asyncio.wait_for(process.communicate(request), TIMEOUT_SECONDS)
+        _, stderr = await asyncio.wait_for(process.communicate(request), TIMEOUT_SECONDS)
     except TimeoutError:
         return f"it took longer than {TIMEOUT_SECONDS} s"
     finally:
@@ -181,11 +181,11 @@ async def _in_another_process(settings: Settings, computation: Computation) -> s
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return None if process.returncode == 0 else said.decode(errors="replace").strip() or f"exit {process.returncode}"
+    return None if process.returncode == 0 else stderr.decode(errors="replace").strip() or f"exit {process.returncode}"
 
 
 def main() -> None:
-    """Compute what standard input says, unless another process has done so meanwhile."""
+    """Compute what standard input asks for, unless another process has done so in the meantime."""
     computation = Computation(*orjson.loads(sys.stdin.buffer.read()))
     os.nice(NICENESS)
     try:

@@ -1,4 +1,4 @@
-"""Values put into a bounded description, which is what a reference is made of."""
+"""Describes columns of values in a bounded size. A reference consists of these descriptions."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,32 +30,32 @@ from ml_microservice.monitoring.values import (
 )
 
 BINS = 10
-"""Of about equal shares: what PSI is commonly computed on."""
+"""Bins of about equal shares, the usual number for PSI."""
 BARS = 24
-"""Of a histogram to draw."""
+"""Bars of a histogram."""
 SKETCH = 200
-"""A distribution function read off so many values is off by at most a 400th."""
+"""Values kept of a distribution. A distribution function estimated from them is off by at most 1/400."""
 MOST_NAMES = 100
 MOST_WORDS = 200
 FEWEST_TEXTS = 5
-"""Texts that must have a word for it to be kept: a word that fewer have could tell of a person."""
+"""Texts that must contain a word for it to be kept. A rarer word could identify a person."""
 MOST_ELEMENTS = 256
 
 
 def describe_feature(type_: str, column: Sequence[Any]) -> FeatureReference:
-    """A feature's values, one for each row, None where one is missing."""
+    """Describe a feature by its column, which has None where a value is missing."""
     values = present(column)
     described = DESCRIBE[type_](values) if values else None
     return FeatureReference(type_, len(column), len(column) - len(values), described)
 
 
 def describe_predictions(values: Sequence[str | float]) -> Values:
-    """Names of classes, or numbers; at least one."""
+    """Describe predicted classes or numbers, of which there is at least one."""
     return describe_numbers(numbers(values)) if isinstance(values[0], float | int) else describe_categories(values)
 
 
 def describe_numbers(values: Floats) -> NumberReference:
-    """At least one finite number."""
+    """Describe numbers, of which there is at least one; all are finite."""
     ordered = np.sort(values)
     edges = np.unique(ordered[(np.arange(1, BINS) * len(ordered) + BINS - 1) // BINS - 1])
     edges = edges[edges < ordered[-1]]
@@ -72,7 +72,7 @@ def describe_numbers(values: Floats) -> NumberReference:
 
 
 def describe_categories(values: Sequence[Any]) -> CategoryReference:
-    """At least one value."""
+    """Describe categories, of which there is at least one."""
     counts = Counter(categories(values))
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     kept = dict(ranked[:MOST_NAMES])
@@ -86,7 +86,7 @@ def describe_categories(values: Sequence[Any]) -> CategoryReference:
 
 
 def describe_texts(values: Sequence[str]) -> TextReference:
-    """At least one text."""
+    """Describe texts, of which there is at least one."""
     worded = [words for words in map(words_of, values) if words]
     frequent = Counter(word for words in worded for word in words).most_common()
     frequent = sorted((item for item in frequent if item[1] >= FEWEST_TEXTS), key=lambda item: (-item[1], item[0]))
@@ -104,7 +104,7 @@ def describe_texts(values: Sequence[str]) -> TextReference:
 
 
 def describe_vectors(values: Sequence[Any]) -> VectorReference:
-    """At least one vector."""
+    """Describe vectors of equal length, of which there is at least one."""
     matrix = vectors(values)
     count = min(matrix.shape[1], MOST_ELEMENTS)
     elements = np.unique(np.linspace(0, matrix.shape[1] - 1, count).astype(int))
@@ -130,7 +130,7 @@ DESCRIBE: dict[str, Callable[[Sequence[Any]], Values]] = {
 
 
 def _sketch(ordered: Floats) -> Floats:
-    """The middle of each of `SKETCH` equal shares, as values that really occurred."""
+    """The median of each of `SKETCH` equal shares. All are values that occurred."""
     if len(ordered) <= SKETCH:
         return ordered
     sketch: Floats = ordered[((np.arange(SKETCH) + 0.5) / SKETCH * len(ordered)).astype(int)]
@@ -138,7 +138,7 @@ def _sketch(ordered: Floats) -> Floats:
 
 
 def _histogram(ordered: Floats) -> Histogram:
-    """Over the middle 99 %, so that a few far values do not squeeze all others into one bar."""
+    """A histogram over the middle 99 %, so that outliers do not squeeze all other values into one bar."""
     last = len(ordered) - 1
     low, high = float(ordered[int(0.005 * last)]), float(ordered[ceil(0.995 * last)])
     if not high - low > 1e-9 * max(abs(low), abs(high), 1e-300):
@@ -148,7 +148,7 @@ def _histogram(ordered: Floats) -> Histogram:
 
 
 def bar_counts(edges: Sequence[float] | Floats, values: Floats) -> NDArray[np.intp]:
-    """How many values lie in each bar; the outermost bars have those beyond them too."""
+    """Number of values in each bar. The outermost bars include the values beyond them."""
     return np.bincount(np.searchsorted(edges[1:-1], values, side="right"), minlength=len(edges) - 1)
 
 

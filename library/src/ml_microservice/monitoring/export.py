@@ -1,4 +1,4 @@
-"""Records as files: everything that is known of each prediction."""
+"""Exports predictions with their inputs and their feedback to a file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,8 @@ from ml_microservice.monitoring.export_formats import TEXT_WRITERS, Write, expor
 from ml_microservice.records.database.store import RecordStore
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord
 
-PIECE = 5_000
+ROWS_AT_ONCE = 5_000
+"""Rows that are read and written at a time."""
 BEFORE = ("prediction_id", "time", "model_version", "entity_id")
 AFTER = ("prediction", "label", "observed_at", "received_at", "source")
 """Columns of every file, before and after the features."""
@@ -27,7 +28,7 @@ FLOATING = frozenset({"float", "vector"})
 
 @dataclass(frozen=True)
 class Selection:
-    """Which predictions: those given from `since` on and before `until`."""
+    """The predictions from `since` (inclusive) to `until` (exclusive), of all model versions or one."""
 
     since: datetime
     until: datetime
@@ -36,20 +37,20 @@ class Selection:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The outcome of an export."""
 
     rows: int
     notes: tuple[str, ...] = ()
-    """What to know of it."""
+    """Remarks for the user."""
 
 
 def export_records(store: RecordStore, selection: Selection, schema: ModelSchema, target: Path) -> Exported:
-    """Write every prediction with its inputs, the feedback received last and the times of both, a piece at a time.
+    """Write every selected prediction with its inputs, its latest feedback, and the times of both.
 
-    The features are those of `schema`; one that has the name of another column is written as `inputs.<name>`.
+    The features are those of `schema`. A feature with the name of another column is written as `inputs.<name>`.
 
     Raises:
-        InputFileError: the file's name tells no known format, or a value is not of its feature's type.
+        InputFileError: the file's extension is not known, or a value does not have its feature's type.
     """
     kind = export_format(target)
     taken = {*BEFORE, *AFTER}
@@ -59,9 +60,9 @@ def export_records(store: RecordStore, selection: Selection, schema: ModelSchema
     with written_atomically(target) as path:
         opened = _write_parquet(path, schema, inputs) if kind == "parquet" else TEXT_WRITERS[kind](path)
         with opened as write:
-            while piece := [_row(record, told, inputs) for record, told in islice(answered, PIECE)]:
-                write(piece)
-                rows += len(piece)
+            while rows_read := [_row(record, told, inputs) for record, told in islice(answered, ROWS_AT_ONCE)]:
+                write(rows_read)
+                rows += len(rows_read)
     return Exported(rows)
 
 
@@ -74,7 +75,7 @@ def _row(record: PredictionRecord, told: FeedbackRecord | None, inputs: Mapping[
 
 @contextmanager
 def _write_parquet(path: Path, schema: ModelSchema, inputs: Mapping[str, str]) -> Iterator[Write]:
-    """Parquet with the types of the features, which the first rows need not show."""
+    """Write Parquet with the types of the features, which cannot always be inferred from the first rows."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -113,7 +114,7 @@ def _write_parquet(path: Path, schema: ModelSchema, inputs: Mapping[str, str]) -
 
 
 def _floats(value: Any) -> Any:
-    """A number, or a vector's, as floats: PostgreSQL writes 1e16 as a whole number, and Arrow takes none so large."""
+    """A number or a vector as floats: PostgreSQL returns 1e16 as an integer, which is too large for Arrow."""
     if isinstance(value, list):
         return [float(element) for element in value]
     return None if value is None else float(value)

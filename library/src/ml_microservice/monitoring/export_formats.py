@@ -1,4 +1,4 @@
-"""The formats in which records are exported, by the ending of a file's name."""
+"""The file formats in which records are exported."""
 
 import csv
 import json
@@ -15,10 +15,10 @@ ENDINGS: dict[str, ExportFormat] = {".csv": "csv", ".parquet": "parquet", ".json
 
 
 def export_format(target: Path) -> ExportFormat:
-    """The format that a file's name tells.
+    """The format of a file, by its extension.
 
     Raises:
-        InputFileError: it tells none that is known.
+        InputFileError: the extension is not known.
     """
     known = ENDINGS.get(target.suffix.lower())
     if known is None:
@@ -54,4 +54,4 @@ TEXT_WRITERS: Mapping[str, Callable[[Path], AbstractContextManager[Write]]] = {
     "csv": _write_csv,
     "jsonl": _write_json_lines,
 }
-"""Open a file; rows are written through what they yield, all with the keys of the first."""
+"""Context managers that open a file and yield a function that writes rows. All rows have the same keys."""

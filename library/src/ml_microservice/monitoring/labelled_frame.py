@@ -1,4 +1,4 @@
-"""Predictions whose truth is known, in the form of the training frame: to train on."""
+"""Exports predictions that have feedback as a training frame."""
 
 import json
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from ml_microservice.monitoring.export_formats import export_format
 from ml_microservice.records.database.store import RecordStore
 
 WITH_GAPS = {"int64": "float64", "bool": "object"}
-"""Dtypes that hold no missing value, and those that stand in for them."""
+"""Dtypes that cannot hold missing values, and the dtypes that replace them."""
 
 
 def export_labelled(store: RecordStore, selection: Selection, schema: ModelSchema, target: Path) -> Exported:
-    """Write the labelled frame; only Parquet keeps the dtypes.
+    """Write the labelled frame. Only Parquet keeps the dtypes.
 
     Raises:
         DatabaseError: no prediction has feedback.
-        InputFileError: the file's name tells no known format.
+        InputFileError: the file's extension is not known.
     """
     kind = export_format(target)
     frame, notes = labelled_frame(store, selection, schema)
@@ -43,13 +43,13 @@ def export_labelled(store: RecordStore, selection: Selection, schema: ModelSchem
 
 
 def labelled_frame(store: RecordStore, selection: Selection, schema: ModelSchema) -> tuple[pd.DataFrame, list[str]]:
-    """The predictions that have feedback, by time: the features and the target with the dtypes of training.
+    """The predictions that have feedback, ordered by time, as features and target with the dtypes of training.
 
     Returns:
-        The frame, and what to know of it.
+        The frame, and remarks for the user.
 
     Raises:
-        DatabaseError: there are none.
+        DatabaseError: no prediction has feedback.
     """
     found = list(store.answered(selection.since, selection.until, selection.model_version, labelled=True))
     if not found:
@@ -76,14 +76,14 @@ def labelled_frame(store: RecordStore, selection: Selection, schema: ModelSchema
 
 
 def _value(feature: Feature, recorded: Any) -> Any:
-    """A recorded value as a request has it once it is validated."""
+    """A recorded value in the form of a validated request."""
     if recorded is None or feature.pii:
         return None
     return datetime.fromisoformat(recorded) if feature.type == "datetime" else recorded
 
 
 def _target(labels: Sequence[str | float], schema: ModelSchema, notes: list[str]) -> "pd.Series[Any]":
-    """The labels as the training frame has them."""
+    """The labels in the dtype of the training frame's target."""
     known = schema.target
     if known is None:
         return pd.Series(labels)

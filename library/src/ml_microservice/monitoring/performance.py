@@ -1,6 +1,7 @@
-"""How right the model is in service: its predictions beside their feedback, by the metrics of training.
+"""Live performance: the metrics of training, computed from predictions and their feedback.
 
-It imports scikit-learn and SQLAlchemy: for commands and for `computing`, never for a process that serves.
+This module imports scikit-learn and SQLAlchemy, so only commands and `monitoring.computation` import it, never a
+process that serves.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,11 @@ from ml_microservice.records.database.store import Counts, Judged, open_store
 from ml_microservice.settings import Settings
 
 MOST_JUDGED = 200_000
-"""Predictions with feedback that are looked at; of more, a sample."""
+"""Most predictions with feedback that are evaluated. If there are more, a sample is taken."""
 
 
 def performance(settings: Settings, window_seconds: float, model_version: str | None = None) -> dict[str, Any]:
-    """`measure` up to now, as JSON: what `GET /monitoring/performance` answers.
+    """The answer of `GET /monitoring/performance`: the result of `measure` for a window that ends now.
 
     Raises:
         ServiceError: the database cannot be reached or used.
@@ -42,7 +43,7 @@ def performance(settings: Settings, window_seconds: float, model_version: str | 
 
 
 def measure(settings: Settings, since: datetime, until: datetime, model_version: str | None = None) -> Performance:
-    """The performance of each model version that answered between two moments.
+    """The performance of each model version that answered between two times.
 
     Raises:
         ServiceError: the database cannot be reached or used.
@@ -96,7 +97,7 @@ def _of_version(version: str, count: Counts, judged: Sequence[Judged], manifest:
 def _classifier(
     judged: Sequence[Judged], manifest: Manifest | None, notes: list[str]
 ) -> tuple[Scores, tuple[CalibrationRow, ...], float | None]:
-    """Metrics, calibration table and calibration error."""
+    """Metrics, calibration table and calibration error of a classifier."""
     labels, answers = _pairs(judged)
     classes = list(() if manifest is None else manifest.classes)
     unknown = sorted({*labels, *answers} - set(classes))
@@ -118,9 +119,9 @@ def _classifier(
 
 
 def _matrix(known: Sequence[dict[str, float]], classes: Sequence[str], unknown: int) -> Floats | None:
-    """Probabilities, (n, classes), where the records tell those of all classes; the last `unknown` are not the model's.
+    """Probabilities of shape (n, classes); None if they are not recorded for all classes.
 
-    One class that is not recorded has what the others leave.
+    The last `unknown` classes are not the model's and get 0. A single class that is not recorded gets the rest up to 1.
     """
     own = len(classes) - unknown
     if any(len(likely) < own - 1 or not likely for likely in known):

@@ -1,4 +1,4 @@
-"""What is told of a model's performance in service; light, as the service itself imports it."""
+"""The result of a performance measurement. The service imports this module, so it needs no heavy library."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ class _Part(BaseModel):
 
 
 class CalibrationRow(_Part):
-    """The predictions whose class was given with a probability in this range."""
+    """The predictions whose class had a probability in this range."""
 
     low: float
     high: float
     rows: int
     confidence: float
-    """Mean probability of the classes given."""
+    """Mean probability of the predicted classes."""
     right: float
-    """Share of them that turned out right."""
+    """Share of the predictions that turned out right."""
 
 
 class FeedbackDelay(_Part):
@@ -29,7 +29,7 @@ class FeedbackDelay(_Part):
 
 
 class ModelPerformance(_Part):
-    """One model version in the window."""
+    """The performance of one model version in the window."""
 
     model_version: str
     predictions: int
@@ -37,24 +37,24 @@ class ModelPerformance(_Part):
     coverage: float
     """Share of the predictions that have feedback."""
     judged: int
-    """Predictions that the metrics are of: all with feedback, or a sample where they are very many."""
+    """Predictions that the metrics are computed from: all with feedback, or a sample if there are very many."""
     metrics: Mapping[str, float | None]
-    """As training computes them, on the predictions that have feedback; null is undefined on them."""
+    """The metrics of training, computed on the predictions that have feedback; null where undefined."""
     training_metrics: Mapping[str, float | None] | None
-    """On training's held-out rows; null if the version is not in `artefacts.directory` any more."""
+    """Metrics on the held-out rows of training; null if the version is no longer in `artefacts.directory`."""
     calibration: tuple[CalibrationRow, ...]
-    """By rising probability; empty without probabilities."""
+    """Calibration by rising probability; empty if there are no probabilities."""
     calibration_error: float | None
-    """How far the probability given is from the share of right answers, on average."""
+    """Mean distance of the predicted probability from the share of right predictions."""
     feedback_delay_seconds: FeedbackDelay | None
     notes: tuple[str, ...]
-    """What to know of these numbers."""
+    """Remarks on these numbers."""
 
 
 class Performance(_Part):
-    """The models that answered in a window of time."""
+    """The performance of all model versions that answered in a window of time."""
 
     since: str
     until: str
-    """When this was computed: ISO 8601, UTC."""
+    """End of the window, the time of the computation: ISO 8601, UTC."""
     models: tuple[ModelPerformance, ...]

@@ -1,4 +1,4 @@
-"""Values of rows, be they of the training frame or of records, in the forms in which they are compared."""
+"""Converts values of training frames and of records to the forms in which they are compared."""
 
 import re
 from collections.abc import Container, Sequence
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 LARGEST = 1e150
-"""Beyond it squares are infinite, and one such value in a window would leave nothing to be said of the others."""
+"""Larger values are clipped, because their squares are infinite: one such value would spoil all measures."""
 WORD = re.compile(r"[^\W\d_]{2,}")
-"""Letters of any script, two or more; numbers are no words, and may well be somebody's."""
+"""Two or more letters of any script. Numbers are not words, and may identify a person."""
 
 
 def present(column: Sequence[Any]) -> list[Any]:
@@ -26,23 +26,23 @@ def is_missing(value: Any) -> bool:
 
 
 def numbers(values: Sequence[Any]) -> Floats:
-    """Numbers, without those that are infinite, and none beyond `LARGEST`."""
+    """The finite numbers, clipped to `LARGEST`."""
     array = np.asarray(values, dtype=np.float64)
     return np.clip(array[np.isfinite(array)], -LARGEST, LARGEST)
 
 
 def moments(values: Sequence[Any]) -> Floats:
-    """Moments, or their ISO 8601 text, as seconds since 1970; what has no zone is taken as UTC."""
+    """Unix times of datetimes or of ISO 8601 texts. Without a time zone, UTC is assumed."""
     return np.asarray([_seconds(value) for value in values], dtype=np.float64)
 
 
 def categories(values: Sequence[Any]) -> list[str]:
-    """Names; whole numbers and booleans as a request would write them."""
+    """Categories as text; integers and booleans as a request writes them."""
     return [_name(value) for value in values]
 
 
 def vectors(values: Sequence[Any]) -> Floats:
-    """The matrix of the vectors, one in each row; no element is beyond `LARGEST`."""
+    """A matrix with a vector in each row, clipped to `LARGEST`."""
     matrix: Floats = np.asarray([np.asarray(value, dtype=np.float64) for value in values])
     return matrix.clip(-LARGEST, LARGEST)
 
@@ -54,12 +54,12 @@ def lengths(matrix: Floats) -> Floats:
 
 
 def words_of(text: str) -> set[str]:
-    """The different words of a text, in lower case."""
+    """The set of words of a text, in lower case."""
     return set(WORD.findall(text.lower()))
 
 
 def known_words(words: set[str], vocabulary: Container[str]) -> float:
-    """The share of some words, of which there is at least one, that are in a vocabulary."""
+    """The share of words that are in a vocabulary; there is at least one word."""
     return sum(word in vocabulary for word in words) / len(words)
 
 
@@ -73,5 +73,5 @@ def _name(value: Any) -> str:
         return str(value)
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
-    # Whole numbers are floats in a column that has missing values too.
+    # Integers are floats in a column that has missing values.
     return str(int(value))

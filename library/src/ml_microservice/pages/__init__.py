@@ -1,1 +1,1 @@
-"""What the reports of all kinds share: their style, how they draw, and how they write numbers."""
+"""Shared by all reports: style, templates, drawing and number formats."""

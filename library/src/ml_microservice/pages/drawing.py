@@ -1,6 +1,6 @@
-"""Drawing by matplotlib, as SVG text that takes its colours and its font from the page around it.
+"""Draws plots with matplotlib as SVG that takes colours and font from the surrounding page.
 
-This module imports matplotlib, which a process that serves never does.
+This module imports matplotlib, so a process that serves must not import it.
 """
 
 import io
@@ -13,7 +13,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Stand-ins that become CSS variables of the page, so that a plot follows its light or dark theme.
+# Placeholder colours, replaced by CSS variables so that a plot follows the page's light or dark theme.
 INK, MUTED, LINE, ACCENT, WRONG, ON_ACCENT = (f"#00000{number}" for number in range(1, 7))
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", WRONG: "wrong", ON_ACCENT: "on-accent"}
 _STYLE = {
@@ -47,7 +47,7 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture with the words that explain it."""
+    """A plot with its title and explanation."""
 
     title: str
     sentence: str
@@ -55,10 +55,10 @@ class Plot:
 
 
 def draw(title: str, sentence: str, paint: Callable[[Axes], None], height: float = 4.1) -> Plot:
-    """A picture that `paint` paints, `height` inches high."""
-    # The salt makes ids the same in every run, and different in the plots that share a page.
+    """Draw a plot by a function that paints on axes; `height` is in inches."""
+    # The salt makes ids reproducible, and unique among the plots of a page.
     with style.context(["default", _STYLE | {"svg.hashsalt": title}]), warnings.catch_warnings():
-        # The reader's font is used, which may well have the glyphs that matplotlib's lacks.
+        # The browser's font is used, which may have glyphs that matplotlib's font lacks.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(5.6, height), layout="constrained")
         paint(figure.subplots())
@@ -74,7 +74,7 @@ def shortened(name: str, limit: int) -> str:
 
 
 def _for_page(svg: str) -> str:
-    """Without prologue, fixed size, fonts, global style and ids of groups; colours as CSS variables."""
+    """Remove prologue, fixed size, fonts, global style and group ids; replace colours by CSS variables."""
     svg = re.sub(r"\s*\n\s*", " ", svg[svg.index("<svg") :])
     svg = re.sub(r"<defs> <style.*?</style> </defs>", "", svg, count=1)
     svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*" ', r"\1", svg, count=1)

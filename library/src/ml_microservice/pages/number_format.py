@@ -1,10 +1,10 @@
-"""How reports write numbers."""
+"""Formats numbers for reports."""
 
 UNDEFINED = "\N{EN DASH}"
 
 
 def percent(share: float) -> str:
-    """A share of 1; neither nothing nor all is shown by rounding."""
+    """A share as a percentage. Rounding never shows 0 % or 100 % for a share that is neither."""
     text = f"{100 * share:.1f}"
     if text == "100.0" and share < 1:
         return "> 99.9\N{NO-BREAK SPACE}%"
@@ -14,17 +14,17 @@ def percent(share: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits, or whole thousands."""
+    """A number with three significant digits, or as an integer from 1000 on."""
     if value is None:
         return UNDEFINED
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:#.3g}".removesuffix(".")
 
 
 def limit(value: float) -> str:
-    """As `number`, but with whole years and counts as people write them."""
+    """A number with four significant digits, or as an integer from 10,000 on, so that years stay whole."""
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
-    """A time in words."""
+    """A duration in minutes and seconds."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -1,4 +1,4 @@
-"""Templates of reports: beside the code that fills them, on top of what all of them share."""
+"""Loads the templates of reports. They lie beside the code that fills them and share the templates of this folder."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from ml_microservice.pages.number_format import duration, number, percent
 
 
 def templates(folder: Path, *, markdown: bool = False) -> Environment:
-    """The templates in `folder`; all values are escaped for HTML, or for Markdown."""
+    """The templates of a folder. All values are escaped for HTML, or for Markdown."""
     options: dict[str, Any] = {"finalize": _escape_markdown} if markdown else {"autoescape": True}
     environment = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent]),
@@ -25,7 +25,7 @@ def templates(folder: Path, *, markdown: bool = False) -> Environment:
 
 
 def _escape_markdown(value: object) -> object:
-    """Text as it is read, on one line: Jinja applies this to every value that the template prints."""
+    """Escape a value and put it on one line. Jinja applies this to every value that a template prints."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     text = " ".join(value.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,1 +1,1 @@
-"""Traces of requests and of chunks of jobs, for OpenTelemetry; nothing of its SDK is loaded while they are off."""
+"""OpenTelemetry traces of requests and of chunks of jobs. The SDK is loaded only if tracing is on."""

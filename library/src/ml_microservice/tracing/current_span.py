@@ -1,6 +1,6 @@
-"""The span of the request, or of the chunks, that is at work here; and what the rest of the service says of it.
+"""The current span: that of the request or of the chunks that are being processed.
 
-This module imports nothing of OpenTelemetry: without an endpoint in the settings, there never is a span.
+This module does not import OpenTelemetry. Without `tracing.endpoint` in the settings there is no span.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,15 +9,15 @@ from contextvars import ContextVar
 from typing import Protocol
 
 Value = str | int | float | bool | Sequence[str]
-"""Of an attribute. Never what was sent or answered: traces go where records may not."""
+"""Value of an attribute. Inputs and predictions must not be attributes: traces may go where records may not."""
 
 
 class Span(Protocol):
-    """What was sampled: of the rest, there is no span."""
+    """A sampled span. Requests that are not sampled have none."""
 
     @property
     def traceparent(self) -> str:
-        """The W3C header that says which it is, for whoever goes on with its work."""
+        """The W3C header `traceparent`, for processes that continue the work."""
         ...
 
     def set_attribute(self, name: str, value: Value) -> None:
@@ -25,17 +25,17 @@ class Span(Protocol):
         ...
 
     def add_event(self, name: str, values: Mapping[str, Value]) -> None:
-        """Add an event, now."""
+        """Add an event with the current time."""
         ...
 
     def child(self, name: str, started: int, linked: "Span | None", values: Mapping[str, Value]) -> "Span":
-        """A span within it that ends now.
+        """Add a child span that ends now.
 
         Args:
-            name: of the span.
-            started: when it began, in nanoseconds since 1970.
-            linked: another one that is of the same work.
-            values: its attributes.
+            name: name of the child span.
+            started: its start, in nanoseconds since 1970.
+            linked: another span of the same work.
+            values: attributes of the child span.
         """
         ...
 
@@ -59,7 +59,7 @@ def add_event(name: str, values: Mapping[str, Value]) -> None:
 
 @contextmanager
 def at_work_on(span: Span) -> Iterator[None]:
-    """Within the block, this is the current span."""
+    """Make a span the current one within the block."""
     token = CURRENT.set(span)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Calls of the model as spans within those that they were made for."""
+"""Spans of model calls, as children of the requests that they serve."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,23 +10,22 @@ NAME = "model"
 
 
 def model_call(version: str, rows: int) -> AbstractContextManager[None]:
-    """The block is a call of the model for the current span."""
+    """Trace the block as a model call of the current span."""
     span = CURRENT.get()
     return nullcontext() if span is None else shared_model_call([span], version, rows)
 
 
 @contextmanager
 def shared_model_call(spans: Sequence[Span], version: str, rows: int) -> Iterator[None]:
-    """The block is one call of the model for several requests.
+    """Trace the block as one model call that serves several requests.
 
-    A span has one parent, so each request is given a child of its own, with the same start and end: its trace shows how
-    long it waited and how long the model took. Those of one call are linked to the first of them, which is what links
-    are for: one operation that several traces share.
+    A span has one parent, so each request gets a child span of its own with the same start and end. Its trace then
+    shows how long the request waited and how long the model took. The child spans are linked to the first one.
 
     Args:
-        spans: of those of the requests that are sampled.
-        version: of the model.
-        rows: in the call, of all requests.
+        spans: spans of the sampled requests.
+        version: the model's version.
+        rows: rows of all requests in the call.
     """
     started = time_ns()
     outcome = "failed"

@@ -1,4 +1,4 @@
-"""What traces need, looked at before anything is loaded: later, an error would come from a worker process."""
+"""Checks at startup that tracing can work, and opens the tracer of a process."""
 
 import os
 import socket
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def require_tracing(settings: Settings) -> None:
-    """See that OpenTelemetry is installed, where traces are asked for.
+    """Check that OpenTelemetry is installed if tracing is on. Called before worker processes start.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: OpenTelemetry is not installed.
     """
     if settings.tracing.endpoint is not None and not is_installed("tracing"):
         message = "tracing.endpoint is set, but OpenTelemetry is not installed"
@@ -25,10 +25,10 @@ def require_tracing(settings: Settings) -> None:
 
 
 def open_tracer(settings: Settings) -> "Tracer | None":
-    """What makes the spans of this process, and sends them from a thread; so no process may be forked afterwards.
+    """The tracer of this process. It starts a thread, so no process may be forked afterwards.
 
     Returns:
-        None if there are no traces.
+        None if tracing is off.
 
     Raises:
         ConfigError: OpenTelemetry is not installed.

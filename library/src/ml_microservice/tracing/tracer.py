@@ -1,4 +1,4 @@
-"""Spans by OpenTelemetry, sent to a collector by OTLP over HTTP from a thread of their own."""
+"""Creates OpenTelemetry spans, and sends them to a collector by OTLP over HTTP from a background thread."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ from ml_microservice.tracing.current_span import Span, Value, at_work_on
 
 logger = logging.getLogger(__name__)
 PATH = "/v1/traces"
-"""Of OTLP over HTTP."""
+"""Path of traces in OTLP over HTTP."""
 LIBRARY = "opentelemetry"
-"""The logger of all that the library says."""
+"""Name of OpenTelemetry's logger."""
 W3C = TraceContextTextMapPropagator()
 
 
@@ -53,11 +53,11 @@ class SampledSpan:
         self.span.set_attribute(name, value)
 
     def rename(self, name: str) -> None:
-        """Give it another name."""
+        """Change the span's name."""
         self.span.update_name(name)
 
     def fail(self, kind: str) -> None:
-        """Mark it as failed, by an error of this kind: never a message, which may repeat what was sent."""
+        """Mark the span as failed, with the kind of error but without its message, which may contain inputs."""
         self.span.set_attribute("error.type", kind)
         self.span.set_status(StatusCode.ERROR)
 
@@ -75,13 +75,13 @@ class SampledSpan:
 
 
 class Tracer:
-    """Makes spans, in one process.
+    """Creates and sends the spans of one process.
 
     Args:
-        endpoint: of the collector, without the path of traces.
-        sample_ratio: share of the traces that begin here which are sampled.
-        timeout_seconds: for a sending, and at the end for all that waits.
-        resource: what all spans are of.
+        endpoint: URL of the collector, without a path.
+        sample_ratio: share of the traces started here that are sampled.
+        timeout_seconds: time for sending a batch of spans, and for sending the rest at the end.
+        resource: attributes of the process that all spans carry.
     """
 
     def __init__(self, endpoint: str, sample_ratio: float, timeout_seconds: float, resource: Mapping[str, str]) -> None:
@@ -96,25 +96,25 @@ class Tracer:
         self._tracer = self._provider.get_tracer("service")
 
     def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[SampledSpan] | None:
-        """The span of a request that is answered within the block; None if it is not sampled.
+        """A context manager for the span of a request; None if the request is not sampled.
 
         Args:
-            method: of HTTP.
+            method: the HTTP method.
             headers: `traceparent` and `tracestate`, if the caller sent them.
         """
         within = W3C.extract(headers, Context()) if headers else Context()
         caller = get_current_span(within).get_span_context()
-        # Decided here, not by a sampler of the library: what is not sampled then costs next to nothing.
+        # Sampling is decided here instead of in the SDK, so that a request that is not sampled costs almost nothing.
         if not (caller.trace_flags.sampled if caller.is_valid else self._random.random() < self._sample_ratio):
             return None
         return self._block(self._tracer.start_span(method, within, SpanKind.SERVER, {"http.request.method": method}))
 
     def chunks(self, job_ids: Sequence[str], traces: Mapping[str, str]) -> AbstractContextManager[SampledSpan] | None:
-        """The span of chunks of jobs that are run within the block, a new trace; None if it is not sampled.
+        """A context manager for the span of chunks of jobs, in a new trace; None if it is not sampled.
 
         Args:
-            job_ids: one for each chunk.
-            traces: `traceparent` of the jobs whose submissions are sampled, which it is linked to.
+            job_ids: the job of each chunk.
+            traces: `traceparent` by job, for jobs whose submissions are sampled. The span is linked to them.
         """
         ids = [*dict.fromkeys(job_ids)]
         links = []
@@ -129,8 +129,8 @@ class Tracer:
         return self._block(self._tracer.start_span("run job", Context(), SpanKind.CONSUMER, values, links))
 
     def close(self) -> None:
-        """Send what waits, as far as the collector takes it in time."""
-        # The library's own shutdown waits for up to 30 seconds for a collector that is away.
+        """Send the remaining spans, for at most `timeout_seconds`."""
+        # The SDK's own shutdown waits up to 30 seconds for a collector that does not answer.
         sending = Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
         sending.start()
         sending.join(self._timeout_seconds)
@@ -149,9 +149,9 @@ class Tracer:
 
 
 class _OwnIds(IdGenerator):
-    """Ids of a generator of their own.
+    """Generates ids from a random generator of its own.
 
-    The library's is Python's common one, which hooks may have seeded: then all processes would make the same ids.
+    The SDK uses Python's global generator. If a hook seeds that, all processes would generate the same ids.
     """
 
     def __init__(self, random: Random) -> None:
@@ -168,7 +168,7 @@ class _OwnIds(IdGenerator):
 
 
 class _Exporter(SpanExporter):
-    """The library's, which says once that a collector is away, and once that it is back."""
+    """Exports spans, and logs once when the collector goes away and once when it is back."""
 
     def __init__(self, endpoint: str, timeout_seconds: float) -> None:
         self._endpoint = endpoint
@@ -180,7 +180,7 @@ class _Exporter(SpanExporter):
         result = self._exporter.export(spans)
         is_away = result is not SpanExportResult.SUCCESS
         if is_away and not self._is_away:
-            logger.warning("traces cannot be sent to %s and are lost; all else goes on", self._endpoint)
+            logger.warning("traces cannot be sent to %s and are lost; the service is not affected", self._endpoint)
         elif self._is_away and not is_away:
             logger.info("traces are sent to %s again", self._endpoint)
         if is_away != self._is_away:

@@ -1,1 +1,1 @@
-"""Whether the service is still asked about, and still answers, what it was trained on."""
+"""Drift: whether inputs and predictions in service still have the distributions of training."""

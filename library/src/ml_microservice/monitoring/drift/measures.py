@@ -1,8 +1,8 @@
-"""How far two distributions are apart, and how far they would be by chance alone.
+"""Measures of the difference between two distributions, and the noise of these measures.
 
-The first half measures; a measure is an effect size, which does not grow with the number of rows as a test's statistic
-does. The second half gives the noise of a measure: what it stays below, but for a given probability, between two
-samples of one and the same distribution. Only with it can a measure of few rows be read.
+A measure is an effect size: unlike a test statistic, it does not grow with the number of rows. Its noise is the value
+that it exceeds with a given probability between two samples of the same distribution. The fewer rows there are, the
+larger the noise.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from ml_microservice.monitoring.values import Floats
 
 Counts = Sequence[int] | NDArray[np.intp]
 NOISES = 4096
-"""Noises that are remembered: quantiles take long, and the parts of a window share most of them."""
+"""Noises that are cached. A quantile takes a millisecond, and the parts of a window share most of them."""
 
 
 def shares(counts: Counts) -> Floats:
-    """Shares of bins, of which an empty one counts as half a row: a logarithm needs more than nothing."""
+    """Shares of bins. An empty bin counts as half a row, because the logarithm of 0 is undefined."""
     filled = np.maximum(np.asarray(counts, dtype=np.float64), 0.5)
     part: Floats = filled / filled.sum()
     return part
@@ -34,9 +34,9 @@ def psi(reference: Counts, window: Counts) -> float:
 
 
 def cramers_v(reference: Counts, window: Counts) -> float:
-    """Cramér's V of two rows of counts, taken as equally many, from 0 (alike) to 1 (no category in common).
+    """Cramér's V of two distributions of categories, from 0 (equal) to 1 (no category in common).
 
-    With counts as they are, the same difference would weigh less the more rows the reference has.
+    It compares shares instead of counts, so that it does not depend on the number of rows of the reference.
     """
     p, q = (np.asarray(counts, dtype=np.float64) / max(1, np.sum(counts)) for counts in (reference, window))
     some = p + q > 0
@@ -44,26 +44,26 @@ def cramers_v(reference: Counts, window: Counts) -> float:
 
 
 def kolmogorov_smirnov(reference: Floats, window: Floats) -> float:
-    """The largest distance of two distribution functions, from 0 to 1."""
+    """The largest distance between two distribution functions, from 0 to 1."""
     return float(stats.ks_2samp(reference, window, method="asymp").statistic)
 
 
 def wasserstein(reference: Floats, window: Floats, scale: float) -> float:
-    """How far values have to be moved on average to make one distribution the other, in units of `scale`."""
+    """Mean distance by which values must be moved to turn one distribution into the other, in units of `scale`."""
     return float(stats.wasserstein_distance(reference / scale, window / scale))
 
 
 @lru_cache(NOISES)
 def psi_noise(bins: int, n: int, m: int, level: float) -> float:
-    """Noise of `psi`: (1/n + 1/m) times a chi-squared of bins - 1 degrees of freedom, whose mean is bins - 1."""
+    """Noise of `psi`, which is distributed as (1/n + 1/m) times a chi-squared with bins - 1 degrees of freedom."""
     return float(stats.chi2.isf(level, bins - 1)) * (1 / n + 1 / m) if bins > 1 else 0.0
 
 
 @lru_cache(NOISES)
 def share_noise(count: int, n: int, m: int, level: float) -> float:
-    """Noise of the distance of two shares, of which one was `count` of n, either way.
+    """Noise of the difference between a share among m rows and a share of `count` among n rows, in either direction.
 
-    The count among m further rows is beta-binomial, where nothing was known of the share before.
+    With an uninformative prior, the count among the m rows has a beta-binomial distribution.
     """
     low, high = stats.betabinom.ppf((level / 2, 1 - level / 2), m, count + 0.5, n - count + 0.5)
     return float(max(high / m - count / n, count / n - low / m))
@@ -71,14 +71,14 @@ def share_noise(count: int, n: int, m: int, level: float) -> float:
 
 @lru_cache(NOISES)
 def unseen_noise(rare: int, n: int, m: int, level: float) -> float:
-    """Noise of the share of values that n rows did not have.
+    """Noise of the share of values among m rows that did not occur among n rows.
 
-    For a range, `rare` is 2: what a continuous distribution has outside of n values' range is Beta(2, n - 1). For
-    categories it is how many were seen once, and one more, by which Good and Turing estimate what was not seen at all.
+    For a range, `rare` is 2: the share of a continuous distribution outside the range of n values is Beta(2, n - 1).
+    For categories, it is the number of categories seen once, plus one (Good-Turing estimate of unseen categories).
     """
     return float(stats.betabinom.isf(level, m, rare, max(1, n + 1 - rare))) / m
 
 
 def mean_noise(std: float, n: int, m: int, level: float) -> float:
-    """Noise of the distance of two means, either way."""
+    """Noise of the difference of two means, in either direction."""
     return float(stats.norm.isf(level / 2)) * std * sqrt(1 / n + 1 / m)

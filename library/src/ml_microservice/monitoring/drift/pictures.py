@@ -1,4 +1,4 @@
-"""What the report draws: the window beside the reference, as shares."""
+"""The data of the report's plots: shares in the window and in the reference."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ OTHERS = "all others"
 
 
 def pictures_of(reference: Values, type_: str, values: Sequence[Any]) -> tuple[Picture, ...]:
-    """Pictures of some values, none of them missing and at least one, beside their reference."""
+    """Pictures that compare values, of which at least one is present and none is missing, with their reference."""
     match reference:
         case NumberReference():
             array = moments(values) if type_ == "datetime" else numbers(values)
@@ -38,12 +38,12 @@ def pictures_of(reference: Values, type_: str, values: Sequence[Any]) -> tuple[P
 
 
 def missing_picture(reference: float, window: float) -> BarsPicture:
-    """The shares of rows without a value and with one."""
+    """Shares of missing and of present values."""
     return BarsPicture("share of rows", ("missing", "there"), (reference, 1 - reference), (window, 1 - window))
 
 
 def _histogram(title: str, reference: NumberReference, values: Floats) -> HistogramPicture:
-    """The reference's bars, continued on both sides as far as the middle 99 % of the window needs, but not for ever."""
+    """The reference's bars, extended to cover the middle 99 % of the window, at most threefold."""
     edges = np.asarray(reference.histogram.edges)
     width, most = edges[1] - edges[0], len(edges) - 1
     low, high = np.quantile(values, (0.005, 0.995))

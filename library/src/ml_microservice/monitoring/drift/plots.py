@@ -14,7 +14,7 @@ DAY = 86_400
 
 
 def drift_plots(drift: Drift) -> list[Plot]:
-    """All pictures of one thing that was compared; what has drifted is drawn in the colour of mistakes."""
+    """The plots of a comparison. Drift is drawn in the colour of errors."""
     color = WRONG if drift.alarm else ACCENT
     return [
         _histogram(drift, picture, color) if isinstance(picture, HistogramPicture) else _bars(drift, picture, color)
@@ -61,7 +61,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _title(drift: Drift, picture: Picture) -> str:
-    """What the picture shows, for those who cannot see it, and the same for no other picture of the page."""
+    """A unique title that describes the plot for users of screen readers."""
     return " ".join(filter(None, (drift.role, drift.name, picture.title, "in training and now")))
 
 

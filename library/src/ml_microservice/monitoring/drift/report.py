@@ -1,4 +1,4 @@
-"""The drift report: one self-contained web page, the farthest off first."""
+"""The drift report: a self-contained web page, with the largest changes first."""
 
 from dataclasses import dataclass
 from datetime import UTC
@@ -24,15 +24,15 @@ class Gauge:
     meaning: str
     value: str
     limit: str
-    """Empty where there is none."""
+    """Empty for a measure without a limit."""
     fill: float
-    """From 0 to 1, of which a half is the limit."""
+    """Length of the bar from 0 to 1; the limit is at 0.5."""
     beyond: bool
 
 
 @dataclass(frozen=True)
 class Card:
-    """All about one thing that was compared."""
+    """The part of the page about one feature, the predictions or the confidence."""
 
     drift: Drift
     title: str
@@ -43,7 +43,7 @@ class Card:
 
 
 def render_drift_report(report: DriftReport, settings: Settings) -> str:
-    """The page; the same report gives the same bytes."""
+    """Render the page. It depends on the report and the settings only."""
     view = {
         "report": report,
         "title": settings.title or settings.name,

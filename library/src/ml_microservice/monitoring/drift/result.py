@@ -1,4 +1,4 @@
-"""What a comparison of records with the reference found: what `ml-service drift --json` and the API answer."""
+"""The result of a comparison, as `ml-service drift --json` and `GET /monitoring/drift` answer it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ MeasureName = Literal[
     "mean",
 ]
 Status = Literal["drift", "passing", "stable", "too_few_rows"]
-"""`passing` is too far off in the window, but not in enough parts of it."""
+"""`passing`: a limit is exceeded in the window, but in too few of its parts."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One effect size."""
+    """An effect size, with its limit if it may raise an alarm."""
 
     name: MeasureName
     value: float
     noise: float | None = None
-    """What chance alone stays below; None for a measure that raises no alarm."""
+    """The value that chance alone rarely exceeds; None for a measure that raises no alarm."""
     limit: float | None = None
-    """The setting and the noise together: beyond it, the measure is too far off."""
+    """Sum of the setting and the noise. A measure beyond it raises an alarm."""
     parts: int = 0
-    """Parts of the window that could be measured alone."""
+    """Parts of the window with enough rows to be measured."""
     parts_beyond: int = 0
-    """Those of them that are too far off too."""
+    """Parts in which the limit is exceeded too."""
 
     @property
     def ratio(self) -> float:
@@ -46,11 +46,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class HistogramPicture:
-    """Shares of values between edges, in training and in the window."""
+    """A histogram of training and window, as shares."""
 
     title: str
     edges: tuple[float, ...]
-    """One more than there are bars; seconds since 1970 for moments."""
+    """Edges of the bars, one more than bars; Unix times for datetimes."""
     reference: tuple[float, ...]
     window: tuple[float, ...]
     kind: Literal["histogram"] = "histogram"
@@ -58,7 +58,7 @@ class HistogramPicture:
 
 @dataclass(frozen=True)
 class BarsPicture:
-    """Shares by name, in training and in the window."""
+    """Shares by name of training and window."""
 
     title: str
     names: tuple[str, ...]
@@ -72,32 +72,32 @@ Picture = Annotated[HistogramPicture | BarsPicture, Field(discriminator="kind")]
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that was compared: a feature, the predictions, or the confidence."""
+    """The comparison of a feature, the predictions or the confidence."""
 
     name: str
     role: Literal["feature", "prediction", "confidence"]
     type: str
-    """A feature's, as in `features.yaml`; `number` or `category` otherwise."""
+    """The feature's type of `features.yaml`; otherwise `number` or `category`."""
     status: Status
     sentence: str
-    """What was found, in plain words."""
+    """What was found, as a sentence."""
     rows: int
-    """Rows that were compared, with those in which the value is missing."""
+    """Rows that were compared, including those with a missing value."""
     missing: float
-    """Share of these rows without a value."""
+    """Share of rows with a missing value."""
     ignored: bool
-    """Whether `monitoring.ignore` names it: it raises no alarm then."""
+    """Whether `monitoring.ignore` names the feature, so that it raises no alarm."""
     measures: tuple[Measure, ...]
     pictures: tuple[Picture, ...]
 
     @property
     def alarm(self) -> bool:
-        """Whether it counts as drift of the whole."""
+        """Whether this drift raises an alarm."""
         return self.status == "drift" and not self.ignored
 
     @property
     def severity(self) -> float:
-        """The farthest of its measures, in units of its limit."""
+        """The largest measure, in units of its limit."""
         return max((measure.ratio for measure in self.measures), default=0.0)
 
     def measure(self, name: MeasureName) -> Measure | None:
@@ -107,7 +107,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """One window of records, compared."""
+    """The comparison of a window of records with the reference."""
 
     project: str
     model_version: str
@@ -116,18 +116,18 @@ class DriftReport:
     recorded: int
     """Predictions in the window."""
     rows: int
-    """Those of them that were compared, at most `monitoring.max_rows`."""
+    """Predictions that were compared, at most `monitoring.max_rows`."""
     status: Status
     level: float
-    """Probability by chance that each single measure was given: the rate of false alarms, shared out among all."""
+    """Allowed probability of a false alarm of each measure."""
     drifts: tuple[Drift, ...]
-    """The farthest off first."""
+    """The largest changes first."""
     not_compared: Mapping[str, str]
-    """Features that were left out, and why."""
+    """Reasons why features were not compared, by feature."""
 
     @property
     def alarms(self) -> tuple[Drift, ...]:
-        """What has drifted, the farthest off first."""
+        """Drifts that raise an alarm, the largest first."""
         return tuple(drift for drift in self.drifts if drift.alarm)
 
     def to_bytes(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What was found, in plain words."""
+"""Sentences that say what a comparison found."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ def finding(
     values: Sequence[Any],
     missing: tuple[float, float],
 ) -> str:
-    """What the measure that is farthest off says.
+    """A sentence about a measure.
 
     Args:
-        measure: that one.
-        reference: of the values; None where training had none.
-        type_: of the feature; `number` or `category` for predictions.
+        measure: the measure farthest from its limit.
+        reference: the reference of the values; None if training had no value.
+        type_: type of the feature; `number` or `category` for predictions.
         role: `feature`, `prediction` or `confidence`.
-        values: those that are not missing, as records have them.
-        missing: share of rows without a value, in training and now.
+        values: recorded values, without missing ones.
+        missing: share of missing values, in training and now.
     """
     if measure.name == "missing":
         return f"{_some(missing[1])} of the values are missing; it was {_some(missing[0])} in training."

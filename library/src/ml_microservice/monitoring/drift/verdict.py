@@ -1,4 +1,4 @@
-"""What a comparison comes to, and what its measures are called."""
+"""The verdict of a drift report in words, and the names of its measures."""
 
 from ml_microservice.errors import listed
 from ml_microservice.monitoring.drift.result import Drift, DriftReport, Measure
@@ -16,12 +16,12 @@ MEASURES = {
     "word": ("one word", "the largest change of the share of texts that have a certain word"),
     "mean": ("one element", "the largest change of an element's mean, in standard deviations of training"),
 }
-"""What the measures are called, and what they say."""
+"""Name and meaning of each measure."""
 SHARES = frozenset({"missing", "unseen", "empty", "unknown_words", "word"})
 
 
 def verdict(report: DriftReport, min_rows: int) -> str:
-    """What was found, in one or two sentences."""
+    """The verdict in one sentence."""
     if report.status == "too_few_rows":
         return (
             f"{_rows(report.rows)} in the window {'is' if report.rows == 1 else 'are'} too few: {min_rows} are needed."
@@ -39,17 +39,17 @@ def verdict(report: DriftReport, min_rows: int) -> str:
 
 
 def title(drift: Drift) -> str:
-    """What a card is called."""
+    """The heading of a comparison."""
     return {"prediction": "The predictions", "confidence": "How sure the model is"}.get(drift.role, drift.name)
 
 
 def measure_text(measure: Measure, value: float) -> str:
-    """A value of a measure, or its limit, as people read it."""
+    """A measure's value or limit as text."""
     return percent(value) if measure.name in SHARES else f"{value:.2f}" if value < 100 else number(value)
 
 
 def farthest_words(drift: Drift) -> str:
-    """The measure that is nearest to its limit, or farthest beyond: `PSI 0.4 of 0.26`."""
+    """The measure that is largest in units of its limit: `PSI 0.4 of 0.26`."""
     farthest = max(drift.measures, key=lambda measure: measure.ratio, default=None)
     if farthest is None or farthest.limit is None:
         return ""

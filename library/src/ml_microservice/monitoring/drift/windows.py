@@ -1,4 +1,4 @@
-"""The drift of a window of recorded predictions: from the database, beside the reference of the model that answered."""
+"""Measures the drift of a window of predictions in the database."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,10 +21,10 @@ def measure_drift(
     until: datetime | None = None,
     model_version: str | None = None,
 ) -> DriftReport:
-    """Compare the predictions of a model version in a window of time with what it was trained on.
+    """Compare the predictions of a model version in a window of time with its training data.
 
     Args:
-        settings: the project's.
+        settings: the project's settings.
         since: start of the window; `monitoring.window_hours` before its end by default.
         until: its end, exclusive; now by default.
         model_version: the version that is served, by default.
@@ -47,7 +47,7 @@ def measure_drift(
 
 
 def drift_document(settings: Settings, window_seconds: float, model_version: str) -> dict[str, Any]:
-    """`measure_drift` up to now, as JSON: what `GET /monitoring/drift` answers."""
+    """The answer of `GET /monitoring/drift`: the result of `measure_drift` for a window that ends now."""
     until = datetime.now(UTC)
     report = measure_drift(settings, until - timedelta(seconds=window_seconds), until, model_version)
     document: dict[str, Any] = orjson.loads(report.to_bytes())

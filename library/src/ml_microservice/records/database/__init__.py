@@ -1,1 +1,1 @@
-"""The database of predictions and feedback. It is never imported by a process that serves predictions."""
+"""The database of predictions and feedback. A process that serves predictions must not import it."""

@@ -1,4 +1,4 @@
-"""Writing records, with as little work in this process as can be: it shares the machine with predictions."""
+"""Inserts records, with as little processor time as possible, because predictions are served on the same machine."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from ml_microservice.database.columns import iso
 from ml_microservice.records.record import FeedbackRecord, PredictionRecord, Record
 
-# One document for all rows: PostgreSQL takes it apart itself, in a third of the time that values take one by one.
+# All rows are one JSON parameter that PostgreSQL splits, which takes a third of the time of single values.
 PREDICTIONS_OF_JSON = """
 INSERT INTO predictions (prediction_id, time, route, model_version, model_id, entity_id, inputs, label, value,
                          probabilities, latency_ms)
@@ -46,11 +46,11 @@ ISO_LENGTH = len("2026-01-31T12:00:00.000+00:00")
 
 
 def insert(connection: Connection, records: Sequence[Record]) -> None:
-    """Write records; those that are there already stay as they are.
+    """Insert records. Records that exist already are not changed.
 
     Raises:
-        DBAPIError: as the database does.
-        ValueError: a record holds what JSON or the driver has no form for, as do `TypeError` and `OverflowError`.
+        DBAPIError: the database refused or failed.
+        ValueError, TypeError, OverflowError: JSON or the driver cannot represent a value of a record.
     """
     predictions = [record for record in records if isinstance(record, PredictionRecord)]
     feedback = [record for record in records if isinstance(record, FeedbackRecord)]
@@ -66,9 +66,9 @@ def insert(connection: Connection, records: Sequence[Record]) -> None:
 
 
 def _json(records: Sequence[Record]) -> str:
-    """A document that PostgreSQL takes: its text has no NUL, for which U+FFFD stands there."""
+    """Records as JSON for PostgreSQL. NUL characters are replaced by U+FFFD, because its texts cannot hold them."""
     text = orjson.dumps(records).decode()
-    # An even number of backslashes before it are characters of the text, and this one begins an escape.
+    # After an even number of backslashes, which are escaped characters of the text, `\u0000` is an escape itself.
     return NUL.sub(r"\1\\ufffd", text) if r"\u0000" in text else text
 
 
@@ -103,5 +103,5 @@ def _label_and_value(answer: str | float) -> tuple[str | None, float | None]:
 
 
 def _time(text: str) -> str:
-    """A moment in the form by which SQLite sorts it, which is the one that records have."""
+    """A time in the form that SQLite can sort. Records usually have this form already."""
     return text if len(text) == ISO_LENGTH and text.endswith("+00:00") else iso(text)

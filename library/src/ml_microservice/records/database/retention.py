@@ -1,4 +1,4 @@
-"""Forgetting records in time."""
+"""Deletes records that are older than a retention period."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from ml_microservice.settings import Settings
 
 
 def prune_expired(settings: Settings) -> Pruned | None:
-    """Delete what is older than `records.retention_days`; None if nothing is to be deleted, ever.
+    """Delete records older than `records.retention_days`. Returns None if that is not set.
 
     Raises:
         ServiceError: the database cannot be reached or used.
@@ -17,7 +17,7 @@ def prune_expired(settings: Settings) -> Pruned | None:
 
 
 def prune_older(settings: Settings, age: timedelta) -> Pruned:
-    """Delete predictions of this age and their feedback.
+    """Delete predictions older than an age, and their feedback.
 
     Raises:
         ServiceError: the database cannot be reached or used.

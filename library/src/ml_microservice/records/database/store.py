@@ -1,4 +1,4 @@
-"""What is asked of the database: windows of predictions, what they were worth, and their deletion."""
+"""Queries of the database of records: windows of predictions, their feedback, and deletion."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,29 +16,29 @@ from ml_microservice.records.record import FeedbackRecord, PredictionRecord, Rec
 from ml_microservice.settings import Settings
 
 PAGE = 2_000
-"""Rows that are read at a time."""
+"""Rows read in one query."""
 PRUNE_BATCH = 5_000
-"""Predictions that are deleted in one transaction, so that nobody waits for long."""
+"""Predictions deleted in one transaction. Short transactions do not block writers for long."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Predictions of a time, by columns; all lists have one entry for each."""
+    """Predictions of a period of time in columns of equal length."""
 
     inputs: dict[str, list[Any]]
-    """By feature; None where it is missing or was not recorded."""
+    """Values by feature; None where a value is missing or not recorded."""
     predictions: list[str | float]
     probabilities: list[dict[str, float] | None]
-    """Of the likeliest classes."""
+    """Probabilities by class, for the likeliest classes."""
     times: list[str]
-    """Rising."""
+    """Times of the predictions, ascending."""
     count: int
-    """Of all predictions of the time, of which these may be a part."""
+    """Number of predictions in the period. The columns may hold a sample of them."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A prediction and what it turned out to be."""
+    """A prediction with its feedback."""
 
     model_version: str
     time: str
@@ -50,7 +50,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Counts:
-    """Predictions of a model version."""
+    """Number of predictions of a model version, and of those with feedback."""
 
     predictions: int
     with_feedback: int
@@ -58,7 +58,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was deleted."""
+    """Number of deleted predictions and feedback records."""
 
     predictions: int
     feedback: int
@@ -66,11 +66,11 @@ class Pruned:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator["RecordStore"]:
-    """The records of a project, for as long as the block lasts.
+    """Open the records of a project for the duration of the block.
 
     Raises:
         ConfigError: `database.url` cannot be used.
-        DatabaseError: the database cannot be reached, or is of another revision, then or within the block.
+        DatabaseError: the database cannot be reached or has another revision, also if that happens within the block.
     """
     engine = open_engine(settings)
     try:
@@ -82,7 +82,7 @@ def open_store(settings: Settings) -> Iterator["RecordStore"]:
 
 
 class RecordStore:
-    """Reads and deletes records; a window of time includes its start and excludes its end."""
+    """Reads and deletes records. A period of time includes its start and excludes its end."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -90,14 +90,14 @@ class RecordStore:
     def window(
         self, since: datetime, until: datetime, model_version: str | None = None, limit: int | None = None
     ) -> Window:
-        """The predictions of a time; of more than `limit`, a sample in which each is as likely as any other."""
+        """The predictions of a period. If there are more than `limit`, a uniform random sample."""
         within = _within(since, until, model_version)
         p = predictions.c
         wanted = select(p.inputs, p.label, p.value, p.probabilities, p.time).where(within)
         with self._engine.connect() as connection:
             count = connection.execute(select(func.count()).select_from(predictions).where(within)).scalar_one()
             if limit is not None and count > limit:
-                # Ids are random, so their order is one at random, too; and the same at every call.
+                # Ids are random, so the first ids are a random sample, which is the same in every call.
                 rows = list(connection.execute(wanted.order_by(p.prediction_id).limit(limit)))
                 rows.sort(key=lambda row: row.time)
             else:
@@ -112,7 +112,7 @@ class RecordStore:
         )
 
     def counts(self, since: datetime, until: datetime, model_version: str | None = None) -> dict[str, Counts]:
-        """How many predictions there are by model version, and how many of them have feedback."""
+        """Number of predictions with and without feedback, by model version."""
         has_feedback = exists().where(feedback.c.prediction_id == predictions.c.prediction_id)
         counted = (
             select(predictions.c.model_version, func.count(), func.count().filter(has_feedback))
@@ -126,7 +126,7 @@ class RecordStore:
     def judged(
         self, since: datetime, until: datetime, model_version: str | None = None, limit: int | None = None
     ) -> list[Judged]:
-        """Predictions with feedback, each with the label that was received last; of more than `limit`, a sample."""
+        """Predictions with feedback, each with its latest label. If there are more than `limit`, a sample."""
         p, f = predictions.c, feedback.c
         wanted = (
             select(
@@ -135,18 +135,18 @@ class RecordStore:
             )
             .select_from(predictions.join(feedback, and_(f.prediction_id == p.prediction_id, _is_last())))
             .where(_within(since, until, model_version))
-            .order_by(p.prediction_id)  # which is at random
+            .order_by(p.prediction_id)  # a random order
             .limit(limit)
         )
         with self._engine.connect() as connection:
             return [
                 Judged(
-                    row.model_version,
-                    row.time,
-                    _answer(row.label, row.value),
-                    row.probabilities,
-                    _answer(row.true_label, row.true_value),
-                    row.received_at,
+                    model_version=row.model_version,
+                    time=row.time,
+                    prediction=_answer(row.label, row.value),
+                    probabilities=row.probabilities,
+                    label=_answer(row.true_label, row.true_value),
+                    received_at=row.received_at,
                 )
                 for row in connection.execute(wanted)
             ]
@@ -154,7 +154,7 @@ class RecordStore:
     def answered(
         self, since: datetime, until: datetime, model_version: str | None = None, *, labelled: bool = False
     ) -> Iterator[tuple[PredictionRecord, FeedbackRecord | None]]:
-        """Predictions by time, each with the feedback that was received last; with `labelled`, only those with any."""
+        """Predictions by time, each with its latest feedback; with `labelled`, only those that have feedback."""
         wanted = _with_feedback(only_labelled=labelled).where(_within(since, until, model_version))
         for row in self._pages(wanted, predictions.c.time, predictions.c.prediction_id):
             yield _prediction(row), _last_feedback(row)
@@ -162,7 +162,7 @@ class RecordStore:
     def latest(
         self, count: int, prediction_id: str | None = None
     ) -> list[tuple[PredictionRecord, FeedbackRecord | None]]:
-        """The predictions made last, newest first, or the one of an id; each with the feedback received last."""
+        """The latest predictions, newest first, or the prediction with an id; each with its latest feedback."""
         p = predictions.c
         wanted = _with_feedback().order_by(p.time.desc(), p.prediction_id).limit(count)
         if prediction_id is not None:
@@ -171,9 +171,9 @@ class RecordStore:
             return [(_prediction(row), _last_feedback(row)) for row in connection.execute(wanted)]
 
     def records(self, since: datetime, until: datetime) -> Iterator[Record]:
-        """All predictions of a time, then all feedback received in it, each by time; to be sent somewhere once more.
+        """All predictions of a period by time, then all feedback received in it by time, for replaying them.
 
-        An entity id that was a whole number comes as text.
+        An entity id that was an integer is returned as text.
         """
         p, f = predictions.c, feedback.c
         for row in self._pages(select(predictions).where(_within(since, until, None)), p.time, p.prediction_id):
@@ -183,11 +183,11 @@ class RecordStore:
             yield _feedback(row)
 
     def prune(self, before: datetime, batch: int = PRUNE_BATCH) -> Pruned:
-        """Delete predictions from before a moment with all their feedback, and older feedback that has none.
+        """Delete old predictions with their feedback, and old feedback without a prediction.
 
         Args:
-            before: the moment.
-            batch: predictions that are deleted in one transaction.
+            before: records older than this are deleted.
+            batch: predictions deleted in one transaction.
         """
         p, f = predictions.c, feedback.c
         given = told = 0
@@ -207,7 +207,7 @@ class RecordStore:
         return Pruned(given, told)
 
     def _pages(self, wanted: Select[Any], time: ColumnElement[Any], key: ColumnElement[Any]) -> Iterator[Row[Any]]:
-        """Rows by time and key, a page at a time: no transaction stays open while they are worked on."""
+        """Rows by time and key, read in pages so that no transaction stays open while rows are processed."""
         after = tuple_(time, key) > tuple_(bindparam("time", type_=Moment), bindparam("key", type_=Id))
         ordered, position = wanted.order_by(time, key).limit(PAGE), None
         while True:
@@ -228,7 +228,7 @@ def _within(since: datetime, until: datetime, model_version: str | None) -> Colu
 
 
 def _is_last() -> ColumnElement[bool]:
-    """Of several feedbacks for one prediction, the one that was received last; ids tell within a millisecond."""
+    """Selects the latest feedback of each prediction. Within a millisecond, the order of ids decides."""
     later = feedback.alias("later")
     return ~exists().where(
         later.c.prediction_id == feedback.c.prediction_id,
@@ -237,7 +237,7 @@ def _is_last() -> ColumnElement[bool]:
 
 
 def _with_feedback(*, only_labelled: bool = False) -> Select[Any]:
-    """Predictions beside the feedback that was received last."""
+    """Predictions joined with their latest feedback."""
     is_its = and_(feedback.c.prediction_id == predictions.c.prediction_id, _is_last())
     columns = [*predictions.c, *(column.label(f"feedback_{column.name}") for column in feedback.c)]
     return select(*columns).select_from(predictions.join(feedback, is_its, isouter=not only_labelled))

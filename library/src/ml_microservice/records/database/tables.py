@@ -1,4 +1,4 @@
-"""The tables of records, on SQLite and PostgreSQL. A change here needs a migration; a test compares the two."""
+"""The tables of records in SQLite and PostgreSQL. A change needs a migration; a test compares both."""
 
 from sqlalchemy import CheckConstraint, Column, Double, Index, Table, Text
 
@@ -28,7 +28,7 @@ feedback = Table(
     "feedback",
     metadata,
     Column("feedback_id", Id, primary_key=True),
-    # No foreign key: feedback may come before its prediction has been shipped, and stay when that is deleted.
+    # No foreign key: feedback may arrive before its prediction is shipped.
     Column("prediction_id", Id, nullable=False),
     Column("label", Text, comment="The true class, of a classifier"),
     Column("value", Double, comment="The true number, of a regressor"),

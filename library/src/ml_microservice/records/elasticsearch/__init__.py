@@ -1,1 +1,1 @@
-"""What Elasticsearch and Kibana need for the records, made from `features.yaml` and `config.yaml`."""
+"""Set-up of Elasticsearch and Kibana for records, derived from `features.yaml` and `config.yaml`."""

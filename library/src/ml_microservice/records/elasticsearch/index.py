@@ -1,8 +1,8 @@
-"""The indices of the records: their lifecycle and their templates, with a type for every feature.
+"""The indices of records: lifecycle policy and index templates, with a type for every feature.
 
-An index holds the records of one day, by their own time, so that a record that comes again finds itself there, however
-late: `<base>-YYYY.MM.DD` for predictions and `<base>.feedback-YYYY.MM.DD`. The aliases `<base>` and `<base>.feedback`
-name all of them.
+An index holds the records of one day, by their own time, so that a repeated record replaces itself, however late:
+`<base>-YYYY.MM.DD` for predictions and `<base>.feedback-YYYY.MM.DD`. The aliases `<base>` and `<base>.feedback` name
+all of them.
 """
 
 from typing import Any
@@ -20,23 +20,23 @@ FEATURE_TYPES: dict[str, dict[str, Any]] = {
     "category": KEYWORD,
     "string": TEXT_KEYWORD,
     "datetime": {"type": "date"},
-    # Kept and shown, not searched: dense_vector has a largest length, and refuses documents once the length changes.
+    # Stored, but not searchable: dense_vector limits the length, and refuses documents when the length changes.
     "vector": {"type": "float", "index": False, "doc_values": False},
 }
-"""Type of the index by type of the feature."""
+"""Index types by feature type."""
 MOST_FIELDS = 10_000
-"""A model of many classes has many probabilities, each a field; Elasticsearch refuses a document beyond the limit."""
+"""Limit of fields. Each class has a field for its probability, and Elasticsearch refuses documents beyond the limit."""
 PRIORITY = 200
-"""Above that of the templates that come with Elasticsearch."""
+"""Priority of the index templates, above those that come with Elasticsearch."""
 
 
 def feedback_base(base: str) -> str:
-    """How the indices of feedback begin; no project can be called so, as its name has no dot."""
+    """Base name of the feedback indices. It cannot collide with a project's name, which has no dot."""
     return f"{base}.feedback"
 
 
 def index_objects(spec: FeatureSpec, settings: Settings) -> dict[str, dict[str, Any]]:
-    """What is put into Elasticsearch, by its path in the API, in the order in which it has to be put there."""
+    """Objects to put into Elasticsearch by API path, in the order in which they must be put."""
     base = settings.records_base
     return {
         f"_ilm/policy/{base}": lifecycle(settings.records.retention_days),
@@ -46,11 +46,11 @@ def index_objects(spec: FeatureSpec, settings: Settings) -> dict[str, dict[str, 
 
 
 def prediction_fields(spec: FeatureSpec, hashed: bool) -> dict[str, dict[str, Any]]:
-    """The type of each field of a prediction's document, but for the probabilities, whose classes the model names.
+    """Types of the fields of a prediction's document, without probabilities: their names depend on the model.
 
     Args:
         spec: the features.
-        hashed: whether features that are `pii` are recorded as a hash; otherwise they are not there.
+        hashed: whether `pii` features are recorded as hashes; otherwise they are not recorded.
     """
     fields = {
         TIME_KEY: {"type": "date"},
@@ -70,7 +70,7 @@ def prediction_fields(spec: FeatureSpec, hashed: bool) -> dict[str, dict[str, An
 
 
 def feedback_fields(spec: FeatureSpec) -> dict[str, dict[str, Any]]:
-    """The type of each field of feedback's document."""
+    """Types of the fields of a feedback document."""
     return {
         TIME_KEY: {"type": "date"},
         FEEDBACK_ID: KEYWORD,
@@ -82,14 +82,14 @@ def feedback_fields(spec: FeatureSpec) -> dict[str, dict[str, Any]]:
 
 
 def feature_type(feature: Feature) -> dict[str, Any]:
-    """The field of a feature that is recorded; of personal data, only a hash is."""
+    """The index type of a recorded feature; personal data is recorded as a hash."""
     return KEYWORD if feature.pii else FEATURE_TYPES[feature.type]
 
 
 def lifecycle(retention_days: int | None) -> dict[str, Any]:
-    """The policy: nothing is deleted unless `records.retention_days` says so, and never a day too early.
+    """The lifecycle policy. It deletes nothing unless `records.retention_days` is set, and never a day too early.
 
-    Older indices stay writable, as records may come late; so they are not force-merged, which would close them.
+    Older indices stay writable, because records may arrive late. Therefore they are not force-merged.
     """
     phases: dict[str, Any] = {"hot": {"actions": {"set_priority": {"priority": 100}}}}
     if retention_days is not None:
@@ -104,18 +104,18 @@ def _answer(spec: FeatureSpec) -> dict[str, Any]:
 def _template(settings: Settings, base: str, fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "index_patterns": [f"{base}-2*"],
-        # Where one project's name begins another's, the longer one's template is the one that holds.
+        # If one project's name is a prefix of another's, the template of the longer name takes precedence.
         "priority": PRIORITY + len(base),
         "_meta": {"description": settings.description, "made_by": "ml-service logging"},
         "template": {
             "aliases": {base: {}},
             "settings": {
                 "index.lifecycle.name": settings.records_base,
-                # Its age is that of its day, not of the moment when the first late record made it.
+                # The age is that of the day in the index's name, not of the time when a late record created the index.
                 "index.lifecycle.parse_origination_date": True,
                 "index.number_of_shards": 1,
                 "index.mapping.total_fields.limit": MOST_FIELDS + 2 * len(fields),
-                # A value that does not fit is left out of the index, and the record is kept.
+                # A value of the wrong type is not indexed, but the record is stored.
                 "index.mapping.ignore_malformed": True,
             },
             "mappings": {

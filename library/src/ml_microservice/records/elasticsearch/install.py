@@ -1,4 +1,4 @@
-"""Puts what the records need into Elasticsearch and Kibana; doing it again changes nothing but what has changed."""
+"""Installs index templates and saved objects in Elasticsearch and Kibana. Installation is idempotent."""
 
 import json
 import re
@@ -19,9 +19,9 @@ from ml_microservice.settings import Settings
 USER, PASSWORD, API_KEY = "ELASTICSEARCH_USER", "ELASTICSEARCH_PASSWORD", "ELASTICSEARCH_API_KEY"
 CA_FILE = "ELASTICSEARCH_CA_FILE"
 OLDEST_ELASTICSEARCH = (8, 3)
-"""The first with `subobjects: false`."""
+"""The first version that supports `subobjects: false`."""
 OLDEST_KIBANA = (8, 8)
-"""The first that knows the formats of the saved objects."""
+"""The first version that supports the formats of the saved objects."""
 SECONDS = 30
 BOUNDARY = "saved-objects-of-the-service"
 
@@ -29,17 +29,17 @@ BOUNDARY = "saved-objects-of-the-service"
 def install(
     spec: FeatureSpec, settings: Settings, elasticsearch: str | None, kibana: str | None, environ: Mapping[str, str]
 ) -> Iterator[str]:
-    """Install, and yield what was installed, piece by piece.
+    """Install all objects, and yield the name of each once it is installed.
 
     Args:
         spec: the features.
-        settings: the project's.
-        elasticsearch: URL; None leaves it alone.
-        kibana: URL; None leaves it alone.
-        environ: has the credentials.
+        settings: the project's settings.
+        elasticsearch: URL of Elasticsearch; None to skip it.
+        kibana: URL of Kibana; None to skip it.
+        environ: the environment, with the credentials.
 
     Raises:
-        InstallError: it cannot be reached, is too old or refuses; what was yielded by then is installed.
+        InstallError: a server cannot be reached, is too old or refuses. Names yielded before are installed.
     """
     if elasticsearch:
         server = Server("Elasticsearch", elasticsearch, environ)
@@ -58,12 +58,12 @@ def install(
 
 
 class Server:
-    """An HTTP API with JSON answers.
+    """A client of an HTTP API that answers JSON.
 
     Args:
-        name: what errors call it.
-        url: without credentials.
-        environ: has the credentials and the certificates to verify it by.
+        name: the server's name in error messages.
+        url: the server's URL, without credentials.
+        environ: the environment, with credentials and certificate authorities.
 
     Raises:
         InstallError: the URL or the credentials cannot be used.
@@ -85,10 +85,10 @@ class Server:
             raise InstallError(Fault(f"{CA_FILE} cannot be read: {error}")) from error
 
     def call(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> dict[str, Any]:
-        """The answer to a request.
+        """Send a request and return the answer.
 
         Raises:
-            InstallError: there is none, or it is a refusal.
+            InstallError: the server does not answer, or refuses.
         """
         headers = {**self._headers, "Content-Type": kind}
         request = Request(f"{self.url}/{path}", data=body, headers=headers, method=method)
@@ -139,7 +139,7 @@ def _check_version(server: Server, version: Any, oldest: tuple[int, int]) -> Non
 
 
 def _as_upload(text: str) -> tuple[bytes, str]:
-    """A form with one file, and its content type."""
+    """A multipart form with one file, and its content type."""
     head = 'Content-Disposition: form-data; name="file"; filename="records.ndjson"'
     body = f"--{BOUNDARY}\r\n{head}\r\nContent-Type: application/ndjson\r\n\r\n{text}\r\n--{BOUNDARY}--\r\n"
     return body.encode(), f"multipart/form-data; boundary={BOUNDARY}"

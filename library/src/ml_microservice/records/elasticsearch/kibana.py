@@ -1,7 +1,7 @@
-"""Kibana's saved objects for the records: data views, searches and a dashboard, as lines of JSON that it imports.
+"""Kibana's saved objects for records: data views, searches and a dashboard, in the NDJSON format that it imports.
 
-The ids are made of the project's name, so importing again replaces what is there. The formats are those of Kibana 8.8,
-which later versions convert.
+The ids are derived from the project's name, so that importing again replaces the objects. The formats are those of
+Kibana 8.8, which later versions convert.
 """
 
 import json
@@ -18,13 +18,13 @@ CORE_FORMAT = "8.8.0"
 SOURCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 """Name of the reference from a search or a visualization to its data view."""
 WIDTH = 48
-"""Columns of a dashboard's grid."""
+"""Number of columns in a dashboard's grid."""
 
 Object = dict[str, Any]
 
 
 def saved_objects(spec: FeatureSpec, settings: Settings) -> list[Object]:
-    """All of them, each after those that it refers to."""
+    """All saved objects, each after the objects that it refers to."""
     base = settings.records_base
     title = settings.title or settings.name
     predictions = _data_view(base, f"{title}: predictions")
@@ -41,12 +41,12 @@ def saved_objects(spec: FeatureSpec, settings: Settings) -> list[Object]:
 
 
 def as_lines(objects: Sequence[Object]) -> str:
-    """The file that Kibana imports."""
+    """The objects as NDJSON, which Kibana imports."""
     return "".join(json.dumps(one, ensure_ascii=False, sort_keys=True) + "\n" for one in objects)
 
 
 def _charts(spec: FeatureSpec) -> list[tuple[str, str, str, list[Object]]]:
-    """Name, words, kind and aggregations of each chart."""
+    """Name, title, kind and aggregations of each chart."""
     percentiles = {"percents": [50, 95, 99]}
     versions = [_count(), _over_time(), _by("model_version")]
     latency = [_aggregation("1", "percentiles", "metric", "latency_ms", **percentiles), _over_time()]
@@ -90,7 +90,7 @@ def _data_view(alias: str, words: str) -> Object:
 
 
 def _all(**source: str) -> Object:
-    """A search that leaves nothing out."""
+    """A search that matches everything."""
     query = {"query": "", "language": "kuery"}
     return {"searchSourceJSON": json.dumps({"query": query, "filter": [], **source})}
 
@@ -122,7 +122,7 @@ def _visualization(identity: str, title: str, kind: str, aggregations: list[Obje
 
 
 def _axes(kind: str) -> Object:
-    """How a chart of one measure over one axis is drawn."""
+    """Parameters of a chart with one measure and one category axis."""
     across = {"id": "CategoryAxis-1", "type": "category", "position": "bottom", "scale": {"type": "linear"}}
     upwards = {"id": "ValueAxis-1", "name": "LeftAxis-1", "type": "value", "position": "left"}
     labels = {"show": True, "filter": True, "truncate": 100}
@@ -180,7 +180,7 @@ def _ranges(field: str, interval: float | str) -> Object:
 
 
 def _dashboard(base: str, title: str, charts: Sequence[Object], search: Object) -> Object:
-    """Charts two by two, and the search below them."""
+    """A dashboard with two charts per row and the search below them."""
     half, height = WIDTH // 2, 15
     places = [(index % 2 * half, index // 2 * height, half, height) for index in range(len(charts))]
     places.append((0, -(-len(charts) // 2) * height, WIDTH, 20))

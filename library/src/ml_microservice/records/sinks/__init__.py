@@ -1,1 +1,1 @@
-"""Where records go: one module for each kind of sink."""
+"""Sinks, to which records are shipped: one module for each kind."""

@@ -1,4 +1,4 @@
-"""The sink `database`: records as rows of SQLite or PostgreSQL, all or none in a transaction."""
+"""The sink `database`: stores records in SQLite or PostgreSQL, each batch in a transaction."""
 
 import logging
 from collections.abc import Sequence
@@ -19,22 +19,22 @@ from ml_microservice.settings import Settings
 
 logger = logging.getLogger(__name__)
 REFUSING = ("22", "23", "54")
-"""Classes of PostgreSQL's errors that name the data: wrong values, broken constraints, limits of size."""
+"""PostgreSQL's classes of errors that are caused by the data: wrong values, violated constraints, size limits."""
 
 PRUNE_SECONDS = 24 * 3600
-"""Time between two looks for records that are older than `records.retention_days`."""
+"""Interval at which records older than `records.retention_days` are deleted."""
 
 
 class DatabaseSink:
-    """Writes to `database.url`; the tables are made or brought up to date before the first record.
+    """Writes to `database.url`. It creates or migrates the tables before the first record.
 
-    Once a day, after records that it has stored, it deletes those that are older than `records.retention_days`.
+    Once a day, after storing records, it deletes records older than `records.retention_days`.
 
     Args:
-        settings: the project's.
+        settings: the project's settings.
 
     Raises:
-        ConfigError: the database is of no kind that is supported.
+        ConfigError: this kind of database is not supported.
     """
 
     name = "database"
@@ -48,21 +48,21 @@ class DatabaseSink:
         self._next_prune = monotonic()
 
     def send(self, records: Sequence[Record]) -> None:
-        """See `Sink.send`.
+        """Store records; see `Sink.send`.
 
         Raises:
-            SinkDown: the database cannot be reached, is locked, full, or of another revision.
-            Refused: a record holds what its tables cannot.
+            SinkDown: the database cannot be reached, is locked or full, or has another revision.
+            Refused: the tables cannot hold a value of a record.
         """
         try:
             if not self._is_ready:
                 self._prepare(self._engine)
                 self._is_ready = True
-            reasons = self._stored(records)
+            reasons = self._store(records)
         except DatabaseError as error:
             raise SinkDown(str(error)) from error
         except DBAPIError as error:
-            # The tables may be others when it comes back.
+            # When the database is back, its tables may be different.
             self._is_ready = False
             raise SinkDown(reason(error)) from error
         self._prune()
@@ -70,7 +70,7 @@ class DatabaseSink:
             raise Refused(reasons)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         self._engine.dispose()
 
     def _prune(self) -> None:
@@ -80,22 +80,22 @@ class DatabaseSink:
         try:
             pruned = RecordStore(self._engine).prune(datetime.now(UTC) - self._retention)
         except DBAPIError as error:
-            logger.warning("old records could not be deleted, which is tried again in a day: %s", reason(error))
+            logger.warning("old records could not be deleted; the next try is in a day: %s", reason(error))
         else:
             logger.info("deleted %d old predictions and %d old feedbacks", pruned.predictions, pruned.feedback)
 
-    def _stored(self, records: Sequence[Record], start: int = 0) -> dict[int, str]:
-        """Store records, halving what is refused until those that are to blame stand alone.
+    def _store(self, records: Sequence[Record], start: int = 0) -> dict[int, str]:
+        """Store records. A batch that is refused is halved until each invalid record is alone.
 
         Args:
-            records: to store.
-            start: position of the first of them in what was sent.
+            records: the records to store.
+            start: position of the first record in the whole batch.
 
         Returns:
             Why records are refused, by position.
 
         Raises:
-            DBAPIError: for another cause than the records.
+            DBAPIError: the database failed for another reason than the records.
         """
         try:
             with self._engine.connect().execution_options(writing=True) as connection, connection.begin():
@@ -107,7 +107,7 @@ class DatabaseSink:
             if len(records) == 1:
                 return {start: _why(error)}
         middle = len(records) // 2
-        return self._stored(records[:middle], start) | self._stored(records[middle:], start + middle)
+        return self._store(records[:middle], start) | self._store(records[middle:], start + middle)
 
 
 def _blames_the_records(error: DBAPIError) -> bool:
@@ -116,7 +116,7 @@ def _blames_the_records(error: DBAPIError) -> bool:
     state: Any = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(REFUSING)
-    # SQLite's drivers know two of these by their class; a database that is full or locked is an OperationalError.
+    # SQLite has no such codes. If it is full or locked, it raises an OperationalError instead of these.
     return type(error.orig).__name__ in ("IntegrityError", "DataError")
 
 

@@ -1,4 +1,4 @@
-"""The sinks that `config.yaml` names, each a module here, imported only if it is needed."""
+"""Creates the sinks that `config.yaml` names. The module of a sink is imported only if it is used."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -16,14 +16,14 @@ SINKS: dict[str, Callable[[Any, Settings], Sink]] = {
     ),
     "stdout": lambda module, _: module.StdoutSink(),
 }
-"""How they are made of their modules. What one needs beyond the base install is an extra of the same name."""
+"""Functions that create a sink from its module. The libraries of a sink are an extra of the same name."""
 
 
 def open_sinks(settings: Settings) -> list[Sink]:
-    """All sinks of a project, none of them connected yet.
+    """Create all sinks of a project. They connect when they are first used.
 
     Raises:
-        ServiceError: there is none, or what one of them needs is not installed.
+        ServiceError: no sink is configured, or a library that a sink needs is not installed.
     """
     if not settings.records.sinks:
         advice = "name one, or several, of database, fluentd and stdout"
@@ -32,10 +32,10 @@ def open_sinks(settings: Settings) -> list[Sink]:
 
 
 def open_sink(settings: Settings, name: str) -> Sink:
-    """One sink, not connected yet.
+    """Create a sink. It connects when it is first used.
 
     Raises:
-        ServiceError: what it needs is not installed.
+        ServiceError: a library that the sink needs is not installed.
     """
     try:
         module = import_module(f"ml_microservice.records.sinks.{name}")

@@ -1,4 +1,4 @@
-"""Records to Fluentd, or to whatever else takes its Forward protocol: sent in batches, stored once acknowledged."""
+"""The sink `fluentd`: sends records to Fluentd, or to any other receiver of the Forward protocol."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ from ml_microservice.records.sinks.sink import Refused, SinkDown
 from ml_microservice.settings import FluentdSettings
 
 MESSAGE_BYTES = 2**20
-"""About how much goes into one message, so that the time for its acknowledgement does not grow with the batch."""
+"""Approximate size of a message. It is bounded, so that its acknowledgement does not take longer for large batches."""
 TAGS = {"prediction": "predict", "feedback": "feedback"}
-"""How the tag of a kind of record ends."""
+"""End of the tag by kind of record."""
 
 
 class FluentdSink:
     """Sends records with the tags `<base>.predict` and `<base>.feedback`.
 
-    Nothing counts as stored before the receiver has acknowledged it: a message whose acknowledgement is wrong, late or
+    Records count as stored once the receiver has acknowledged them. A message whose acknowledgement is wrong, late or
     missing is sent again on another connection, so a record can arrive twice, with the same id.
 
     Args:
-        settings: where it goes, and how it is secured.
+        settings: address and security of the receiver.
         root: the folder that `fluentd.ca_file` is relative to.
         base: start of the tags.
     """
@@ -39,8 +39,8 @@ class FluentdSink:
         """Send records and wait for their acknowledgement.
 
         Raises:
-            SinkDown: it has not come; what was wrong is said for people to read.
-            Refused: records that the protocol cannot carry; the others are stored.
+            SinkDown: the receiver has not acknowledged all of them.
+            Refused: the protocol cannot carry some of them; the others are stored.
         """
         entries: dict[str, list[bytes]] = {}
         refused: dict[int, str] = {}
@@ -63,7 +63,7 @@ class FluentdSink:
             raise Refused(refused)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -71,27 +71,27 @@ class FluentdSink:
     def _connected(self) -> ForwardConnection:
         if self._connection is None or not self._connection.usable:
             self.close()
-            key, where = self._settings.shared_key, self._settings
+            settings = self._settings
             self._connection = ForwardConnection(
-                where.host,
-                where.port,
-                where.timeout_seconds,
-                where.tls,
-                self._ca_file,
-                key.get_secret_value() if key else None,
+                host=settings.host,
+                port=settings.port,
+                timeout=settings.timeout_seconds,
+                tls=settings.tls,
+                ca_file=self._ca_file,
+                shared_key=settings.shared_key.get_secret_value() if settings.shared_key else None,
             )
         return self._connection
 
 
 def _messages(entries: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Entries in order, in pieces of about `MESSAGE_BYTES`."""
-    piece: list[bytes] = []
+    """Split entries into messages of about `MESSAGE_BYTES`."""
+    message: list[bytes] = []
     size = 0
     for packed in entries:
-        if piece and size + len(packed) > MESSAGE_BYTES:
-            yield piece
-            piece, size = [], 0
-        piece.append(packed)
+        if message and size + len(packed) > MESSAGE_BYTES:
+            yield message
+            message, size = [], 0
+        message.append(packed)
         size += len(packed)
-    if piece:
-        yield piece
+    if message:
+        yield message

@@ -1,7 +1,7 @@
-"""The Forward protocol v1, by which Fluentd and others take events over TCP or TLS, with acknowledgements.
+"""The Forward protocol v1 of Fluentd: sends events over TCP or TLS, with acknowledgements.
 
 A message is `[tag, entries, {"chunk": id, "size": n}]`; the receiver answers `{"ack": id}` once it has taken all of it.
-Where the receiver has a shared key, both sides prove that they know it before the first message: HELO, PING, PONG.
+If the receiver has a shared key, both sides prove that they know it before the first message: HELO, PING, PONG.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from typing import Any
 import msgpack
 
 EVENT_TIME = 0
-"""Extension type of a time with nanoseconds."""
+"""The extension type for times with nanoseconds."""
 SHARED_KEY = "SERVICE__FLUENTD__SHARED_KEY"
 
 
 class ForwardError(Exception):
-    """The receiver cannot be reached, cannot be trusted, or has not acknowledged what it was sent."""
+    """The receiver cannot be reached or trusted, or has not acknowledged a message."""
 
 
 def entry(time: str, document: dict[str, Any]) -> bytes:
-    """One event.
+    """Serialize an event.
 
     Args:
         time: ISO 8601 with an offset.
-        document: what is sent.
+        document: the content of the event.
 
     Raises:
         ValueError: the document has a value that the protocol cannot carry.
@@ -46,18 +46,18 @@ def entry(time: str, document: dict[str, Any]) -> bytes:
 
 
 class ForwardConnection:
-    """A connection to a receiver; after any error it has to be closed and another one made.
+    """A connection to a receiver. After an error it must be closed and replaced.
 
     Args:
-        host: name or address, which a certificate has to be for.
-        port: of the receiver.
-        timeout: seconds for the connection, and for each acknowledgement.
-        tls: whether to connect by TLS and verify the receiver's certificate.
-        ca_file: certificates that it must be signed by; the system's by default.
+        host: name or address of the receiver, which its certificate must match.
+        port: port of the receiver.
+        timeout: seconds to connect, and to wait for each acknowledgement.
+        tls: whether to use TLS and verify the receiver's certificate.
+        ca_file: certificate authorities to trust; the system's by default.
         shared_key: the receiver's, if it has one.
 
     Raises:
-        ForwardError: there is no connection, or the two do not trust each other.
+        ForwardError: the connection or the authentication failed.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class ForwardConnection:
             raise
 
     def send(self, tag: str, entries: Sequence[bytes]) -> None:
-        """Send events and wait until the receiver has taken them.
+        """Send events and wait for the acknowledgement.
 
         Raises:
-            ForwardError: it has not said so; some or all of them may be there.
+            ForwardError: there was none; the receiver may still have some or all of the events.
         """
         chunk = b64encode(secrets.token_bytes(16))
         options = {"chunk": chunk.decode(), "size": len(entries)}
@@ -99,12 +99,12 @@ class ForwardConnection:
 
     @property
     def usable(self) -> bool:
-        """Whether the receiver still holds the connection, as far as can be told without sending anything."""
+        """Whether the connection seems to be open, as far as can be known without sending."""
         if self._socket.fileno() == -1:
             return False
         self._socket.setblocking(False)
         try:
-            # Nothing is expected between two messages, neither data nor an end: either says that it is over.
+            # The receiver sends nothing between messages. Data or an end of stream mean that the connection is over.
             self._socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
@@ -116,11 +116,11 @@ class ForwardConnection:
             self._socket.settimeout(self._timeout)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def _authenticate(self, key: bytes) -> None:
-        """Prove to the receiver that this side knows the shared key, and have it prove the same."""
+        """Prove to the receiver that this side knows the shared key, and verify that the receiver knows it."""
         match self._read("its HELO: has it a <security> section?"):
             case [b"HELO", {b"nonce": bytes(nonce), **options}]:
                 self._keep_alive = bool(options.get(b"keepalive", True))
@@ -148,7 +148,7 @@ class ForwardConnection:
             raise ForwardError(f"{self.place} closed the connection: {error}") from error
 
     def _read(self, what: str) -> Any:
-        """The next message, whole, within the timeout however slowly it comes."""
+        """Read a complete message. The timeout holds for the whole message, however slowly it arrives."""
         deadline = monotonic() + self._timeout
         try:
             while True:

@@ -1,4 +1,4 @@
-"""What a sink is: it takes records, all of them or none, any number of times."""
+"""The interface of sinks."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,14 +7,14 @@ from ml_microservice.records.record import Record
 
 
 class SinkDown(Exception):
-    """The sink cannot take records now; the same ones are offered again later."""
+    """The sink cannot take records now. The same records are sent again later."""
 
 
 class Refused(Exception):
-    """The sink will never take these records: they go to its dead-letter file. It has taken the others.
+    """The sink refused some records for good, which become dead letters. It has taken the others.
 
     Args:
-        reasons: by position in what was sent.
+        reasons: why records were refused, by position.
     """
 
     def __init__(self, reasons: dict[int, str]) -> None:
@@ -23,19 +23,19 @@ class Refused(Exception):
 
 
 class Sink(Protocol):
-    """Somewhere that records go. A record may come twice; its id makes that harmless."""
+    """A destination of records. It may receive a record twice; the record's id makes that harmless."""
 
     name: str
 
     def send(self, records: Sequence[Record]) -> None:
-        """Store records for good before returning.
+        """Store records durably before returning.
 
         Raises:
-            SinkDown: none or some of them may be stored; all have to be sent again.
-            Refused: some of them will never be.
+            SinkDown: the records may be stored partly or not at all; all of them must be sent again.
+            Refused: the sink will never store some of them.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

@@ -1,4 +1,4 @@
-"""The sink `stdout`: JSON lines, for clusters that collect what containers print."""
+"""The sink `stdout`: prints JSON lines, for clusters that collect the output of containers."""
 
 import os
 from collections.abc import Sequence
@@ -23,11 +23,10 @@ class StdoutSink:
         """Print records.
 
         Raises:
-            SinkDown: nobody takes them.
+            SinkDown: stdout cannot be written.
         """
         data = b"".join(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in records)
-        # What was printed last, by this process or one before it that was killed, may have no end: an empty line
-        # costs nothing.
+        # The last line may be torn, if this process failed or a previous one was killed. An empty line does no harm.
         view = memoryview(b"\n" + data if self._may_be_torn else data)
         self._may_be_torn = True
         try:
@@ -38,4 +37,4 @@ class StdoutSink:
         self._may_be_torn = False
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is no connection."""
