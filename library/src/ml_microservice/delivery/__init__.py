@@ -1,1 +1,1 @@
-"""What `make` calls that is no part of the service: the lock, the image and its bill of materials, secrets."""
+"""Delivery: what `make` and Jenkins call to lock, build, check, push and deploy the image of a project."""

@@ -1,4 +1,4 @@
-"""What was built, pushed and deployed: the small JSON files below build/ by which pipelines pass it on."""
+"""Records of what was built and pushed: small JSON files in `build/` that one pipeline stage hands to the next."""
 
 import json
 import os
@@ -8,11 +8,11 @@ from typing import Any
 from ml_microservice.errors import Fault, ServiceError
 
 IMAGE = "build/image.json"
-"""By `make image`; `make push` adds `digest` and `repository`."""
+"""Written by `make image`; `make push` adds `digest` and `repository`."""
 
 
 def read_built(root: Path) -> dict[str, Any]:
-    """What build/image.json says.
+    """Read `build/image.json`.
 
     Raises:
         ServiceError: there is none.
@@ -25,13 +25,13 @@ def read_built(root: Path) -> dict[str, Any]:
 
 
 def write_built(root: Path, built: dict[str, Any]) -> dict[str, Any]:
-    """Write build/image.json; returns what was written."""
+    """Write `build/image.json`, and return its content."""
     write_json(root / IMAGE, built)
     return built
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that is there as a whole or not at all."""
+    """Write a JSON file atomically."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

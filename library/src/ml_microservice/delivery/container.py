@@ -1,4 +1,4 @@
-"""A container of the image with as few rights as in production, and what can be told from inside of it."""
+"""A running container of the image, with as few rights as in production, and a report from inside it."""
 
 import json
 import secrets
@@ -20,7 +20,7 @@ INSIDE = Path(__file__).with_name("inside.py")
 
 @contextmanager
 def container(image: str) -> Iterator[str]:
-    """A container that serves; its id. It is removed afterwards, with what it wrote."""
+    """Start a container that serves, yield its id, and remove it with its volumes afterwards."""
     variables = (f"--env={KEY}={secrets.token_urlsafe(32)}", "--env=SERVICE__API__PORT=8000")
     name = _docker("run", "--detach", *RIGHTS, *variables, image).strip()
     try:
@@ -30,7 +30,10 @@ def container(image: str) -> Iterator[str]:
 
 
 def report_of(name: str, requests: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What `inside.py` finds once the container is ready, how long that took, and how it ended when told to."""
+    """Run `inside.py` in the container once it is ready, then stop it.
+
+    The report also has the seconds until it was ready, and its exit code.
+    """
     seconds = _seconds_until_ready(name)
     # Spoken to from inside: the Docker that runs it may be that of another machine.
     source = INSIDE.read_text(encoding="utf-8")

@@ -1,11 +1,11 @@
-"""A deployment by Helm, tested when it is done, and taken back if it does not answer as it should.
+"""Deployment by Helm: upgrade, test, and roll back if the service does not answer as it should.
 
 Usage: python -m ml_microservice.delivery.deploy ENVIRONMENT TIMEOUT | wait
 
-TIMEOUT, such as 15m, is what Helm gives pods to be ready. What came of it is written to build/deployment.json, whatever
-it was. The smoke prediction takes its API key from SERVICE__API__KEYS; DEPLOYED_BY names who deploys, where that is not
-the user of this process. `wait` ends when no deployment from this folder is at work: one that was told to end goes back
-first.
+TIMEOUT, such as 15m, is how long Helm waits for pods to be ready. The outcome is always written to
+build/deployment.json. SERVICE__API__KEYS has the API key of the smoke prediction. DEPLOYED_BY names who deploys, by
+default the user of this process. `wait` waits for a running deployment from this folder: one that was told to stop
+rolls back first.
 """
 
 import fcntl
@@ -33,12 +33,12 @@ LOCK = "build/deployment.lock"
 PENDING = "pending-"
 SERVED = ("deployed", "superseded")
 SMOKE_TRIES = 5
-"""An ingress takes a moment to see which pods are there."""
+"""How often the smoke prediction is tried: an ingress needs a moment to find new pods."""
 SMOKE_PAUSE = 3.0
 
 
 class Deployment:
-    """One deployment, and the record of it, which is written anew at each step that may be its last."""
+    """A deployment and its record, which is written again after every step, because any step may be the last."""
 
     def __init__(self, settings: DeliverySettings, environment: str, timeout: str, environ: Mapping[str, str]) -> None:
         self.settings = settings
@@ -60,7 +60,7 @@ class Deployment:
         }
 
     def run(self) -> dict[str, Any]:
-        """Deploy, and go back if need be; the record.
+        """Deploy, roll back if that fails, and return the record.
 
         Raises:
             ServiceError: nothing could be begun, or what was begun has failed; the record is written all the same.
@@ -92,7 +92,7 @@ class Deployment:
         raise ServiceError(Fault(f"{self.environment}: {why}; {what}", DEPLOYMENT))
 
     def _fault_of(self, release: Release) -> str | None:
-        """Deploy and test; what is wrong with it then."""
+        """Deploy and test; returns what went wrong, if anything."""
         if not release.upgrade(helm_values(self.record)):
             return "helm upgrade failed"
         self.record["revision"] = release.history()[-1].number
@@ -103,7 +103,7 @@ class Deployment:
         return None if smoke is None else smoke.get("error")
 
     def _back(self, release: Release, before: list[Revision], previous: int | None) -> tuple[str, str]:
-        """Make it as it was before; the outcome, and what was done, in words."""
+        """Restore the previous state; returns the outcome, and a description of what was done."""
         now = release.history()
         if not now:
             return "failed", "it was the first, and Helm has taken it away"
@@ -125,7 +125,7 @@ class Deployment:
         return "rolled back", f"it is revision {previous} again{answers}"
 
     def _smoke(self, model_version: str | None) -> dict[str, Any] | None:
-        """A prediction by the service at the environment's address, by a certain model if one is named."""
+        """Send a prediction to the environment's URL, and expect an answer of the given model version, if any."""
         url = self.record["url"]
         if not url:
             return None
@@ -164,7 +164,7 @@ def _refuse_a_pending(release: Release, history: list[Revision]) -> None:
 
 @contextmanager
 def _alone(root: Path, waiting: bool) -> Iterator[None]:
-    """As the only deployment from this folder, which one that is killed is no longer.
+    """Hold the lock of deployments from this folder; the kernel releases it when a process is killed.
 
     Raises:
         ServiceError: another one is at work, and is not to be waited for.
@@ -181,7 +181,7 @@ def _alone(root: Path, waiting: bool) -> Iterator[None]:
 
 
 def _served_last(history: list[Revision]) -> int | None:
-    """The revision that serves, or the last that has: a rollback that fails leaves none that is `deployed`."""
+    """The revision that serves, or else the last that did: a failed rollback leaves none with status `deployed`."""
     for status in SERVED:
         found = [one.number for one in history if one.status == status]
         if found:
@@ -194,7 +194,7 @@ def _now() -> str:
 
 
 def main() -> None:
-    """Deploy to the environment that the command line names."""
+    """Run the command line."""
     # In one order with what Helm says.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     match sys.argv[1:]:

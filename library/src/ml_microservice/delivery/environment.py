@@ -1,4 +1,4 @@
-"""Fresh secrets in .env, for all that .env.example leaves empty; what .env has already stays as it is.
+"""Fresh secrets in `.env` for every variable that `.env.example` leaves empty; existing values are kept.
 
 Usage: python -m ml_microservice.delivery.environment
 """
@@ -10,12 +10,12 @@ import secrets
 from pathlib import Path
 
 EMPTY = re.compile(r"^([A-Z][A-Z0-9_]*)=(whsec_)?$", re.MULTILINE)
-"""A name without a value, or with the beginning of one that has a form of its own."""
+"""A variable without a value, or with only the prefix of one."""
 SET = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)=", re.MULTILINE)
 
 
 def complete(example: str, present: str) -> tuple[str, list[str]]:
-    """The text of .env with what it lacked, and the names of that."""
+    """Add missing secrets to the text of `.env`; returns the new text and the names that were added."""
     missing = [(name, form) for name, form in EMPTY.findall(example) if name not in SET.findall(present)]
     added = "".join(f"{name}={form}{_fresh(form)}\n" for name, form in missing)
     gap = "\n" if present and not present.endswith("\n") else ""
@@ -28,7 +28,7 @@ def _fresh(form: str) -> str:
 
 
 def main() -> None:
-    """Write .env, readable by its owner alone."""
+    """Write `.env` in the current folder, readable by its owner alone."""
     root = Path.cwd()
     path = root / ".env"
     present = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,4 +1,4 @@
-"""Golden rows: what an image has to answer as the model did in training."""
+"""Golden rows: requests that an image has to answer as the model did in training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from ml_microservice.errors import Fault
 
 
 def golden_faults(artefact: Artefact, answers: Sequence[Mapping[str, Any]]) -> list[Fault]:
-    """What the image answers to golden rows otherwise than it was recorded in training.
+    """Compare the answers of an image with those recorded in training; returns a fault for each that differs.
 
     Args:
         artefact: with the rows, and the answers of training.
@@ -29,5 +29,5 @@ def golden_faults(artefact: Artefact, answers: Sequence[Mapping[str, Any]]) -> l
 
 
 def _said(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an answer that does not change from call to call, or the problem."""
+    """The part of an answer that is the same in every call, or the problem document."""
     return {key: answer[key] for key in ("prediction", "probabilities") if key in answer} or dict(answer)

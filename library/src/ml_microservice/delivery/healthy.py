@@ -1,5 +1,5 @@
 #!/opt/venv/bin/python -IS
-"""Whether this container answers: `healthy`, or `healthy PORT PATH`; the exit code says it, for HEALTHCHECK.
+"""Health check of a container, installed as `healthy [PORT PATH]`; exits with 0 if the service answers 200.
 
 It is called every few seconds, so it imports next to nothing.
 """

@@ -1,4 +1,4 @@
-"""Helm, 3 or 4: what is asked of it here, and in which words."""
+"""Releases and charts, by the command line of Helm 3 or 4."""
 
 import json
 import os
@@ -18,21 +18,21 @@ CHART = "build/chart"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 NO_RELEASE = re.compile(r"release: not found")
 FORCED = ("--server-side=true", "--force-conflicts")
-"""For Helm 4, which would not touch what somebody has changed by hand, in going back neither; Helm 3 does."""
+"""Options of Helm 4 alone: without them it leaves fields alone that were changed by hand, even in a rollback."""
 
 
 class Interrupted(Exception):
-    """Whoever started this wants it to end."""
+    """A signal asks this process to end."""
 
 
 def heed_signals() -> None:
-    """From now on, be interrupted by the first signal: what was changed can be changed back."""
+    """Raise `Interrupted` on the next signal, so that changes can be rolled back."""
     for number in SIGNALS:
         signal.signal(number, _raise_interrupted)
 
 
 def ignore_signals() -> None:
-    """From now on, go on to the end; programs that are called do not inherit it."""
+    """Ignore further signals until the end; called programs do not inherit this."""
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
 
@@ -49,21 +49,21 @@ class Revision:
 
     number: int
     status: str
-    """`deployed`, `superseded`, `failed`, `pending-upgrade`, ..."""
+    """Status of Helm: `deployed`, `superseded`, `failed`, `pending-upgrade`, ..."""
     description: str
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release in a namespace, and what can be done to it. What Helm says goes where this process's words go."""
+    """A release in a namespace, and operations on it. Helm's output goes to the output of this process."""
 
     name: str
     namespace: str
     timeout: str
-    """As Helm writes it: `15m`."""
+    """Duration in Helm's notation, such as `15m`."""
 
     def history(self) -> list[Revision]:
-        """Its revisions, the latest last; none if there is no such release.
+        """Revisions, the latest last; none if the release does not exist.
 
         Raises:
             ServiceError: the cluster cannot be asked.
@@ -77,21 +77,21 @@ class Release:
         return [Revision(one["revision"], one["status"], one.get("description", "")) for one in entries]
 
     def upgrade(self, values: Sequence[str]) -> bool:
-        """Install or upgrade it, and wait; where that fails, Helm itself goes back."""
+        """Install or upgrade, and wait; Helm itself rolls back a failure."""
         goes_back = ["--atomic"] if major_version() < 4 else ["--rollback-on-failure", *FORCED]
         return self._did(["upgrade", self.name, CHART, "--install", *goes_back, *values])
 
     def test(self) -> bool:
-        """Run the chart's tests."""
+        """Run the tests of the chart."""
         return self._did(["test", self.name])
 
     def rollback(self, revision: int) -> bool:
-        """Go back to a revision, and wait until it serves."""
+        """Roll back to a revision, and wait until it is ready."""
         forced = () if major_version() < 4 else FORCED
         return self._did(["rollback", self.name, str(revision), "--wait", "--cleanup-on-fail", *forced])
 
     def uninstall(self) -> bool:
-        """Take it away; claims stay."""
+        """Uninstall the release; persistent volume claims stay."""
         return self._did(["uninstall", self.name, "--wait"])
 
     @property
@@ -110,7 +110,7 @@ class Release:
 
 
 def rendered(name: str, namespace: str, values: Sequence[str]) -> str:
-    """The manifests of the chart, once it is free of faults.
+    """Lint the chart, and render its manifests.
 
     Raises:
         ServiceError: with Helm's words, if the chart does not go together with the values.
@@ -120,7 +120,7 @@ def rendered(name: str, namespace: str, values: Sequence[str]) -> str:
 
 
 def lint(values: Sequence[str]) -> str:
-    """What `helm lint --strict` says of the chart with some values.
+    """Run `helm lint --strict` on the chart with the given values.
 
     Raises:
         ServiceError: it finds a fault.
@@ -130,7 +130,7 @@ def lint(values: Sequence[str]) -> str:
 
 @cache
 def major_version() -> int:
-    """3 or 4."""
+    """The major version of Helm, 3 or 4."""
     said = _said(["version", "--short"])
     found = re.search(r"v(\d+)\.", said)
     if found is None:

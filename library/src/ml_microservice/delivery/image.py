@@ -39,7 +39,7 @@ MEGABYTE = 10**6
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     settings = load_delivery_settings()
     match sys.argv[1:]:
         case ["build", *options]:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def build(settings: DeliverySettings, options: list[str]) -> dict[str, Any]:
-    """Build both images of the current model; returns what is written to build/image.json.
+    """Build both images for the current model; returns the content of `build/image.json`.
 
     Args:
         settings: of the project.
@@ -104,7 +104,7 @@ def build(settings: DeliverySettings, options: list[str]) -> dict[str, Any]:
 
 
 def check(settings: DeliverySettings, built: dict[str, Any]) -> None:
-    """Start the image, predict, and look at its rights and its size.
+    """Start the image, predict, and check its rights and its size.
 
     Raises:
         ServiceError: with a fault for each thing that is not as it should be.

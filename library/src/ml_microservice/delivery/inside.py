@@ -1,4 +1,4 @@
-"""Run by `make image` inside of the container: predicts what stdin has, and tries what must not be possible there."""
+"""Run by `make image` inside the container: predicts the requests on stdin, and tries to write to folders."""
 
 import json
 import os
@@ -13,7 +13,7 @@ FORBIDDEN = ("/", "/app", "/app/src", "/app/model_bin", "/etc", "/home", "/opt/v
 
 
 def can_write(folder: str) -> bool:
-    """Whether a file can be made there."""
+    """Whether a file can be created in the folder."""
     path = Path(folder) / "written-by-make-image"
     with suppress(OSError):
         path.touch()
@@ -23,7 +23,7 @@ def can_write(folder: str) -> bool:
 
 
 def predicted(request: dict[str, Any]) -> dict[str, Any]:
-    """What the service answers."""
+    """The answer of the service to a request."""
     connection.request("POST", "/predict", json.dumps(request), headers)
     answer: dict[str, Any] = json.loads(connection.getresponse().read())
     return answer

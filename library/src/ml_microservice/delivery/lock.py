@@ -30,7 +30,7 @@ from ml_microservice.terminal import faults_shown
 PYPROJECT = "pyproject.toml"
 REQUIREMENTS = "dockerfiles/runtime-image/requirements.lock"
 INSTALLER = "dockerfiles/runtime-image/installer.lock"
-"""uv, which installs the others and stays out of the image."""
+"""Lock of uv, which installs the libraries and is not in the image itself."""
 HEADER = re.compile(r"# Python (\d+\.\d+), sha256:([0-9a-f]{64})")
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE | re.IGNORECASE)
 
@@ -131,7 +131,7 @@ def _python() -> str:
 
 
 def _installed() -> list[str]:
-    """What .venv has, as constraints; what was not installed from an index is left out."""
+    """Versions installed in `.venv`, as constraints; editable and local packages are left out."""
     listing = run_uv(Path(), "pip", "freeze", "--python", sys.executable)
     return [line for line in listing.splitlines() if PIN.fullmatch(line)]
 

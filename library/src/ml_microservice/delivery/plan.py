@@ -1,4 +1,4 @@
-"""What a deployment would do, checked as far as it can be without the cluster, before anybody approves of it.
+"""Plan of a deployment, checked as far as possible without the cluster, before anybody approves it.
 
 Usage: python -m ml_microservice.delivery.plan ENVIRONMENT
        python -m ml_microservice.delivery.plan lint
@@ -23,7 +23,7 @@ SOME_DIGEST = f"sha256:{'0' * 64}"
 
 
 def plan(settings: DeliverySettings, name: str) -> dict[str, Any]:
-    """What `make deploy` would deploy, and where; also written to build/plan.json.
+    """Plan a deployment: image, chart and place; also written to `build/plan.json`.
 
     Args:
         settings: of the project.
@@ -60,14 +60,14 @@ def plan(settings: DeliverySettings, name: str) -> dict[str, Any]:
 
 
 def helm_values(planned: dict[str, Any]) -> list[str]:
-    """The options that make the chart one of a plan: files of values, and the image by its digest."""
+    """Options of Helm for a plan: files of values, and the image by its digest."""
     # The tag is for the labels alone: a digest wins.
     image = {"repository": planned["repository"], "tag": planned["image"].rpartition(":")[2]}
     return _options(planned["values"], {**image, "digest": planned["digest"]})
 
 
 def lint_all(settings: DeliverySettings) -> None:
-    """Hold the chart against the values of every environment.
+    """Lint the chart with the values of every environment.
 
     Raises:
         ServiceError: with a fault for each environment where they do not go together.
@@ -104,7 +104,7 @@ def _options(files: Sequence[str], image: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     settings = load_delivery_settings()
     match sys.argv[1:]:
         case ["lint"]:

@@ -1,4 +1,4 @@
-"""The image in its registry: pushed once under a tag that never changes, and known there by its digest.
+"""Pushing the image to its registry, once, under a tag that never changes.
 
 Usage: python -m ml_microservice.delivery.registry push [--allow-unclean]
 
@@ -27,23 +27,23 @@ from ml_microservice.terminal import faults_shown, out
 UNCLEAN = re.compile(r"-(dirty|nocommit)$")
 NOT_THERE = re.compile(r"no such manifest|manifest unknown|name unknown|not found", re.IGNORECASE)
 HOST = re.compile(r"((localhost|[^/:]*\.[^/:]*|[^/:]+(?=:))(?::\d+)?)/")
-"""What an image's name begins with where it is not Docker Hub's: the registry, and in it its host."""
+"""Registry and host at the beginning of an image's name; names on Docker Hub have neither."""
 KEPT = ("cli-plugins", "contexts", "buildx")
-"""What a folder of Docker's configuration has beside config.json, which has the passwords."""
+"""Folders of Docker's configuration without passwords; those are in `config.json`."""
 LOGINS = ("auths", "credsStore", "credHelpers")
 
 
 class Entry(NamedTuple):
-    """What a registry has under a tag."""
+    """An image in a registry, found by its tag."""
 
     digest: str
-    """Of the manifest."""
+    """Digest of the manifest."""
     image: str
-    """Of the image's configuration, which is the image's id where Docker keeps images in its own way."""
+    """Digest of the image's configuration: the image's id in Docker's classic image store."""
 
 
 def push(root: Path, allow_unclean: bool, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Push what build/image.json names; returns what is written there now.
+    """Push the image in `build/image.json`; returns that file's new content.
 
     Args:
         root: the project.
@@ -80,7 +80,7 @@ def push(root: Path, allow_unclean: bool, environ: Mapping[str, str]) -> dict[st
 
 @contextmanager
 def _logged_in(image: str, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The variables for `docker`: with a login of its own, kept in a folder that goes away, if there is a password."""
+    """Environment variables for `docker`; with a password, a login in a temporary folder of configuration."""
     user, password = (environ.get(f"REGISTRY_{name}", "") for name in ("USER", "PASSWORD"))
     inherited = {name: value for name, value in environ.items() if name != "REGISTRY_PASSWORD"}
     if bool(user) != bool(password):
@@ -105,7 +105,7 @@ def _logged_in(image: str, environ: Mapping[str, str]) -> Iterator[dict[str, str
 
 
 def _found(image: str, variables: dict[str, str]) -> Entry | None:
-    """What the registry has under the image's tag, if anything."""
+    """Look up the tag of the image in the registry; None if it is free."""
     insecure = ["--insecure"] if _is_insecure(image, variables) else []
     command = ["docker", "manifest", "inspect", "--verbose", *insecure, image]
     done = subprocess.run(command, capture_output=True, text=True, env=variables)
@@ -121,7 +121,7 @@ def _found(image: str, variables: dict[str, str]) -> Entry | None:
 
 
 def _is_insecure(image: str, variables: dict[str, str]) -> bool:
-    """Whether Docker does without TLS for this registry, which `docker manifest` has to be told once more."""
+    """Whether Docker uses this registry without TLS; `docker manifest` needs to be told separately."""
     host = HOST.match(image)
     if host is None:
         return False
@@ -146,7 +146,7 @@ def _docker(arguments: list[str], variables: dict[str, str], stdin: str = "", sh
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     match sys.argv[1:]:
         case ["push", *options] if set(options) <= {"--allow-unclean"}:
             pushed = push(load_delivery_settings().root, bool(options), os.environ)

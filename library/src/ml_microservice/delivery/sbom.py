@@ -21,11 +21,11 @@ from ml_microservice.terminal import faults_shown
 
 BILL = "build/sbom.cdx.json"
 EXPRESSION = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*")
-"""SPDX's, of the plain kind that packages declare."""
+"""An SPDX licence expression without parentheses."""
 
 
 def bill_of_materials(settings: DeliverySettings, built: dict[str, Any]) -> dict[str, Any]:
-    """The document.
+    """Build the CycloneDX document of an image.
 
     Args:
         settings: of the project.
@@ -74,7 +74,7 @@ def _machinery(wheel: dict[str, str]) -> dict[str, Any]:
 
 
 def _licence(name: str) -> str | None:
-    """As the package declares it, if it is installed here and declares one that can be read by machines."""
+    """The licence expression that an installed package declares; None without one."""
     try:
         declared = metadata(name).json.get("license_expression")
     except PackageNotFoundError:
@@ -101,7 +101,7 @@ def _base(base: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the bill of the image that was built last."""
+    """Write the bill of materials of the latest image."""
     settings = load_delivery_settings()
     write_json(settings.root / BILL, bill_of_materials(settings, read_built(settings.root)))
     print(f"Wrote {BILL}")

@@ -1,4 +1,4 @@
-"""The image, looked at by the scanner that `image.scan` of config.yaml names: Trivy by default.
+"""Vulnerability scan of the image by the scanner that `image.scan` of `config.yaml` names, Trivy by default.
 
 Usage: python -m ml_microservice.delivery.scan
 
@@ -26,7 +26,7 @@ WITHOUT = "or set image.scan to '' in config.yaml, and nothing is scanned"
 
 
 def scan(root: Path, command: str) -> None:
-    """Scan what build/image.json names, and say what was found.
+    """Scan the image in `build/image.json`, and print the findings.
 
     Raises:
         ServiceError: the scanner found something, is not there, or failed.
@@ -55,7 +55,7 @@ def scan(root: Path, command: str) -> None:
 
 
 def _vulnerabilities(result: Path) -> list[dict[str, Any]]:
-    """What Trivy found, the worst first."""
+    """Findings of Trivy, the most severe first."""
     try:
         document = json.loads(result.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -74,7 +74,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
 
 
 def main() -> None:
-    """Scan the image that was built last."""
+    """Scan the latest image."""
     settings = load_delivery_settings()
     scan(settings.root, settings.image.scan)
 
