@@ -163,9 +163,9 @@ def make(folder: Path, *targets: str) -> str:
 
 def run(command: list[str], folder: Path, **variables: str) -> str:
     """Run a command that has to succeed, in an environment that knows nothing of this one; its output."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SERVICE_", "MAKE"))
-    }
+    # ARGS too: `make test ARGS=...` passes it on to every make below it.
+    hidden = ("ARGS", "MAKE", "MFLAGS", "PYTEST", "PYTHON", "SERVICE_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     environment = {**inherited, **variables}
     environment.pop("VIRTUAL_ENV", None)
     done = subprocess.run(

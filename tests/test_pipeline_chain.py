@@ -107,7 +107,7 @@ def agent(folder: Path) -> dict[str, str]:
     docker = f'[ "$1" = build ] && shift && set -- build --network=host "$@"\nexec {shutil.which("docker")} "$@"'
     (folder / "docker").write_text(f"#!/bin/sh\n{docker}\n")
     (folder / "docker").chmod(0o755)
-    hidden = ("PYTHON", "SERVICE_", "MAKE", "PYTEST", "VIRTUAL")
+    hidden = ("ARGS", "MAKE", "MFLAGS", "PYTEST", "PYTHON", "SERVICE_", "VIRTUAL")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     # Python's bytecode, which each of the agent's environments would write anew.
     return {**inherited, "CI": "true", "PATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode")}

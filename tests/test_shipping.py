@@ -60,7 +60,7 @@ class Shipped:
 
     def make(self, *words: str, **variables: str) -> Done:
         """A target that may fail."""
-        dropped = ("PYTHON", "SERVICE_", "MAKE", "REGISTRY_")
+        dropped = ("ARGS", "MAKE", "MFLAGS", "PYTHON", "REGISTRY_", "SERVICE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         environment = {**inherited, **self.cluster.variables(), "SERVICE__API__KEYS": KEY, **variables}
         command = ["make", *words, f"PYTHON={sys.executable}"]
