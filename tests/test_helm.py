@@ -492,8 +492,8 @@ def test_secrets_are_mounted_and_never_said(rendered: Callable[..., list[Documen
 
 def test_a_pod_that_ends_has_time_for_its_work_and_its_records(rendered: Callable[..., list[Document]]) -> None:
     from ml_microservice.api.server import DRAIN_SECONDS
-    from ml_microservice.jobs.worker.main_process import LAST_SECONDS
-    from ml_microservice.jobs.worker.watchdog import BACK_SECONDS
+    from ml_microservice.jobs.worker.main_process import EXIT_SECONDS
+    from ml_microservice.jobs.worker.watchdog import STOP_SECONDS
     from ml_microservice.processes.companion import GRACE_SECONDS as CHILD_GRACE
     from ml_microservice.processes.workers import GRACE_SECONDS
     from ml_microservice.records.shipping_child import DRAIN_SECONDS as CHILD_SECONDS
@@ -502,7 +502,7 @@ def test_a_pod_that_ends_has_time_for_its_work_and_its_records(rendered: Callabl
     child = CHILD_SECONDS + CHILD_GRACE
     needs = {
         "api": 7 + 40 + DRAIN_SECONDS + GRACE_SECONDS + child,
-        "worker": 40 + BACK_SECONDS + LAST_SECONDS + 2 + CHILD_GRACE + child,
+        "worker": 40 + STOP_SECONDS + EXIT_SECONDS + 2 + CHILD_GRACE + child,
     }
     for shipping, (name, needed) in product(("separate", "with_service"), needs.items()):
         spec = pods(rendered(WORKER, times, {"config": {"records": {"shipping": shipping}}}))[name]["spec"]
@@ -537,7 +537,7 @@ def test_records_outlive_pods_where_claims_are_kept(
 
 
 def test_keda_looks_at_the_queues_of_the_service(rendered: Callable[..., list[Document]]) -> None:
-    from ml_microservice.jobs.queue.job_queue import work_queues
+    from ml_microservice.jobs.queue.celery_app import work_queues
     from ml_microservice.settings import Settings
 
     documents = rendered(WORKER, KEDA, {"config": {"jobs": {"timeout_seconds": 900}}})

@@ -7,10 +7,10 @@ from ml_microservice.inference.core import Core
 from ml_microservice.inference.problems import Problem
 from ml_microservice.inference.rows import RowReader
 from ml_microservice.inference.served_model import ServedModel
-from ml_microservice.jobs.chunk_format import body_format, body_name, result_name
+from ml_microservice.jobs.chunk_format import body_format
 from ml_microservice.jobs.job import ClaimedChunk, FinishedChunk
 from ml_microservice.jobs.results.chunk_result import pack
-from ml_microservice.jobs.storage import JobStorage
+from ml_microservice.jobs.storage import JobStorage, body_name, result_name
 from ml_microservice.jobs.store.job_store import JobStore, open_job_store
 from ml_microservice.settings import ApiSettings, Settings
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from ml_microservice.database.engine import open_engine
 from ml_microservice.database.revision import migrate
-from ml_microservice.jobs.store.job_store import Claim, ClaimedChunk, FinishedChunk, JobStore, NewChunk, NewJob
+from ml_microservice.jobs.job import Claim, ClaimedChunk, FinishedChunk, NewChunk, NewJob
+from ml_microservice.jobs.store.job_store import JobStore
 from ml_microservice.settings import JobsSettings, Settings
 
 T = TypeVar("T")

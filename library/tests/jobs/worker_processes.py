@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from ml_microservice.jobs.job import Job, NewChunk, NewJob
 from ml_microservice.jobs.queue.job_queue import JobQueue
-from ml_microservice.jobs.results.chunk_result import Result, unpack
+from ml_microservice.jobs.results.chunk_result import ChunkResult, unpack
 from ml_microservice.jobs.storage import JobStorage
 from ml_microservice.jobs.store.job_store import open_job_store
 from ml_microservice.settings import load_settings
@@ -130,7 +130,7 @@ class Jobs:
         found = self.store.progress(ids)
         return [found[job_id] for job_id in ids]
 
-    def results(self, job_id: str) -> list[Result]:
+    def results(self, job_id: str) -> list[ChunkResult]:
         """Of the chunks of a job."""
         chunks = self.store.result_chunks(job_id, 0, 1_000_000)
         storage = JobStorage(self.settings)

@@ -179,7 +179,7 @@ def _lifespan(
             journal.open()
         try:
             async with vital_signs(core, in_work), _grpc(api, core, in_work):
-                yield {ON_STOPPING: jobs.progress.end} if jobs is not None else {}
+                yield {ON_STOPPING: jobs.progress.stop} if jobs is not None else {}
         finally:
             if jobs is not None:
                 await to_thread.run_sync(jobs.close)

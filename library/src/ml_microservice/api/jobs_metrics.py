@@ -1,4 +1,7 @@
-"""Metrics of the queue of jobs, read from the database when they are asked for: each process answers the same."""
+"""Metrics of the job queue. They are read from the database at each scrape, so every process answers the same.
+
+The database is read, and its driver imported, in a thread of its own at the first scrape: services start faster.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -15,17 +18,15 @@ from ml_microservice.settings import Settings
 
 logger = logging.getLogger(__name__)
 FRESH_SECONDS = 5.0
-"""Between two readings."""
+"""Time between two reads."""
 WAIT_SECONDS = 1.0
-"""That a scrape waits for a reading: a database that does not answer must not fail it."""
+"""Time that a scrape waits for a statistics. A database that does not answer must not fail the scrape."""
 STALE_SECONDS = 30.0
-"""After which what was read last is told no more."""
+"""Age at which the last read is no longer reported."""
 
 
 class JobsMetrics(Collector):
-    """Jobs by state, what waits and for how long.
-
-    The database is read by a thread of its own, and its driver loaded there, once somebody asks.
+    """Collects the number of jobs by state, and the length and age of the queue.
 
     Args:
         settings: the project's.
@@ -38,11 +39,11 @@ class JobsMetrics(Collector):
         self._lock = Lock()
         self._reading: Thread | None = None
         self._begun = self._read_at = -STALE_SECONDS
-        self._told: QueueStatistics | None = None
+        self._latest: QueueStatistics | None = None
         self._is_away = False
 
     def exposition(self) -> bytes:
-        """The metrics as Prometheus reads them; to be called in a thread."""
+        """The metrics in Prometheus' text format. This blocks, so call it in a thread."""
         with self._lock:
             is_reading = self._reading is not None and self._reading.is_alive()
             if not is_reading and monotonic() - self._begun >= FRESH_SECONDS:
@@ -55,45 +56,47 @@ class JobsMetrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics as they were read last; none before there are tables of jobs."""
-        told = self._told if monotonic() - self._read_at < STALE_SECONDS else None
-        if told is not None or self._is_away:
-            yield GaugeMetricFamily("jobs_database_up", "1 while the database of jobs answers.", int(told is not None))
-        if told is None:
+        """The metrics of the last read; none before the tables of jobs exist."""
+        statistics = self._latest if monotonic() - self._read_at < STALE_SECONDS else None
+        if statistics is not None or self._is_away:
+            yield GaugeMetricFamily(
+                "jobs_database_up", "1 while the database of jobs answers.", int(statistics is not None)
+            )
+        if statistics is None:
             return
         jobs = GaugeMetricFamily("jobs_in_state", "Jobs, by state, until they are deleted.", labels=["state"])
-        for state, count in told.jobs.items():
+        for state, count in statistics.jobs.items():
             jobs.add_metric([state], count)
         yield jobs
         chunks = GaugeMetricFamily("jobs_chunks", "Unfinished chunks of jobs, by state.", labels=["state"])
-        chunks.add_metric(["queued"], told.chunks_queued)
-        chunks.add_metric(["running"], told.chunks_running)
+        chunks.add_metric(["queued"], statistics.chunks_queued)
+        chunks.add_metric(["running"], statistics.chunks_running)
         yield chunks
-        age = told.oldest_queued_seconds
+        age = statistics.oldest_queued_seconds
         yield GaugeMetricFamily("jobs_oldest_queued_seconds", "Age of the oldest job that no worker has begun.", age)
         dead = GaugeMetricFamily("jobs_dead_letters", "Failed jobs, by whose fault it was.", labels=["fault"])
-        dead.add_metric(["service"], told.dead_letters)
-        dead.add_metric(["caller"], told.refused)
+        dead.add_metric(["service"], statistics.dead_letters)
+        dead.add_metric(["caller"], statistics.refused)
         yield dead
-        yield GaugeMetricFamily("jobs_retries", "Attempts beyond the first, of unfinished chunks.", told.retries)
+        yield GaugeMetricFamily("jobs_retries", "Attempts beyond the first, of unfinished chunks.", statistics.retries)
 
     def describe(self) -> list[Metric]:
-        """Nothing: the names are known once they are asked for."""
+        """No descriptions: the names are known after the first read."""
         return []
 
     def _read(self) -> None:
         try:
-            self._told = _statistics(self._settings)
+            self._latest = _statistics(self._settings)
         except ServiceError as error:
             if not self._is_away:
-                logger.warning("the metrics of jobs cannot be read: %s", error)
-            self._told, self._is_away = None, True
+                logger.warning("cannot read the metrics of jobs: %s", error)
+            self._latest, self._is_away = None, True
         else:
             self._read_at, self._is_away = monotonic(), False
 
 
 def _statistics(settings: Settings) -> QueueStatistics | None:
-    """What the database says; None if there are no jobs yet.
+    """Read the statistics; None if there are no tables of jobs yet.
 
     Raises:
         ServiceError: the database does not answer.

@@ -55,6 +55,19 @@ class AnswerTable:
             entity_ids,
         )
 
+    def slice(self, start: int, stop: int) -> "AnswerTable":
+        """The answers to some rows, from `start` to before `stop`."""
+        if start == 0 and stop == len(self.values):
+            return self
+        return AnswerTable(
+            values=self.values[start:stop],
+            probabilities=None if self.probabilities is None else self.probabilities[start:stop],
+            problems={row - start: problem for row, problem in self.problems.items() if start <= row < stop},
+            prediction_ids=self.prediction_ids[start:stop],
+            entity_ids=self.entity_ids[start:stop],
+            is_logged=self.is_logged,
+        )
+
     @classmethod
     def joined(cls, tables: Sequence["AnswerTable"]) -> "AnswerTable":
         """The answers of several tables, in order."""

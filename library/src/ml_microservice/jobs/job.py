@@ -1,11 +1,11 @@
-"""What is asked of, and told by, the store of jobs. Apart from it, so that these names cost no import of a database."""
+"""The values that the store of jobs takes and returns. They stand apart from it, so that they import no database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 ChunkRef = tuple[str, int]
-"""Job id and number of the chunk."""
+"""Job id and chunk number."""
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 STATES: tuple[JobState, ...] = ("queued", "running", "succeeded", "failed", "cancelled")
 FINISHED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
@@ -13,48 +13,48 @@ FINISHED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class NewChunk:
-    """A part of a body, to be stored."""
+    """A chunk of a body that is not stored yet."""
 
     number: int
     first_row: int
-    """Its place among the rows of the job, from 0."""
+    """Position of the chunk's first row in the job, from 0."""
     rows: int
     body: bytes | None
-    """None where it is in the storage already."""
+    """None if the body is in the storage."""
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job to be stored; it has at least one chunk."""
+    """A job that is not stored yet. It has at least one chunk."""
 
     job_id: str
     media_type: str
     is_single: bool
     digest: str
-    """Of media type and body: what a repeated key must repeat."""
+    """Digest of media type and body. A request that repeats an idempotency key must have the same one."""
     idempotency_key: str | None
     webhook_url: str | None
     chunks: Sequence[NewChunk]
     trace: str | None = None
-    """The `traceparent` of its submission, if that is traced: sent along with its messages, and not stored."""
+    """The `traceparent` of a traced submission. Messages carry it; the database does not store it."""
 
 
 @dataclass(frozen=True)
 class Inserted:
-    """What became of a new job."""
+    """The outcome of storing a job."""
 
     job_id: str
-    """Of the job that has the idempotency key already, where it is not new."""
+    """Id of the stored job: of an earlier one if that has the same idempotency key."""
     is_new: bool
     same_digest: bool
-    """Whether that other job has the same media type and body."""
+    """Whether the stored job has the same media type and body."""
     created_at: str
     """ISO 8601 in UTC."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it is now; moments are ISO 8601 in UTC."""
+    """The current state of a job. Times are ISO 8601 in UTC."""
 
     job_id: str
     state: JobState
@@ -65,10 +65,10 @@ class Job:
     chunks: int
     rows_done: int
     rows_failed: int
-    """Of those that are done, the ones answered by a problem."""
+    """Number of finished rows that were answered by a problem."""
     chunks_done: int
     problem: dict[str, Any] | None
-    """Why it has failed, as RFC 9457 has it."""
+    """Why the job failed, as an RFC 9457 problem."""
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -78,17 +78,17 @@ class Job:
     webhook_attempts: int
     webhook_at: str | None
     attempts: int
-    """Of the chunk that was begun most often."""
+    """Attempts of the chunk that was started most often."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether it will not change any more by itself."""
+        """Whether the job has reached a final state."""
         return self.state in FINISHED
 
 
 @dataclass(frozen=True)
 class ClaimedChunk:
-    """A chunk that the caller may work on as long as nobody else has claimed it since."""
+    """A chunk that is leased to the caller until another worker claims it."""
 
     job_id: str
     number: int
@@ -96,48 +96,48 @@ class ClaimedChunk:
     rows: int
     claim: str
     attempts: int
-    """With this one."""
+    """Number of attempts, this one included."""
     media_type: str
     is_single: bool
     body: bytes | None
-    """None where it is in the storage."""
+    """None if the body is in the storage."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What came of an attempt to claim chunks; what is in neither list is done, stopped or with another worker."""
+    """The outcome of claiming chunks. A chunk in neither list is done, stopped, or leased to another worker."""
 
     chunks: Sequence[ClaimedChunk]
     gave_up: Sequence[ChunkRef]
-    """Those whose attempts were used up: their jobs have failed now."""
+    """Chunks whose attempts are used up. Their jobs have failed."""
 
 
 @dataclass(frozen=True)
 class FinishedChunk:
-    """The answers to a chunk."""
+    """A chunk with its result."""
 
     job_id: str
     number: int
     claim: str
     rows_failed: int
     result: bytes | None
-    """None where it is in the storage."""
+    """None if the result is in the storage."""
 
 
 @dataclass(frozen=True)
 class ResultChunk:
-    """The answers to some rows of a job."""
+    """The stored result of a chunk."""
 
     number: int
     first_row: int
     rows: int
     result: bytes | None
-    """None where it is in the storage."""
+    """None if the result is in the storage."""
 
 
 @dataclass(frozen=True)
 class RunningChunk:
-    """A chunk that a worker has."""
+    """A chunk that a worker is running."""
 
     job_id: str
     number: int
@@ -149,28 +149,28 @@ class RunningChunk:
 
 @dataclass(frozen=True)
 class QueueStatistics:
-    """How the queue is doing."""
+    """Counts and ages of what is in the queue."""
 
     jobs: Mapping[JobState, int]
-    """How many are in each state; counted up to `store.COUNTED`."""
+    """Number of jobs in each state, counted up to `queries.MAX_COUNT`."""
     chunks_queued: int
     chunks_running: int
     oldest_queued_seconds: float
-    """Age of the oldest job of which no chunk was begun; 0 if there is none."""
+    """Age of the oldest job that no worker has started; 0 if there is none."""
     retries: int
-    """Attempts beyond the first, of chunks that are not finished."""
+    """Attempts beyond the first, of unfinished chunks."""
     refused: int
-    """Jobs that have failed because of what was sent; counted likewise."""
+    """Number of jobs that failed because of their input, counted up to `queries.MAX_COUNT`."""
 
     @property
     def dead_letters(self) -> int:
-        """Jobs that have failed though nothing was wrong with what was sent."""
+        """Number of jobs that failed although their input was valid."""
         return self.jobs["failed"] - self.refused
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What was finished within a time."""
+    """What was finished within a period."""
 
     seconds: float
     jobs: int

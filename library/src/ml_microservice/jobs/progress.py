@@ -1,4 +1,4 @@
-"""Watching jobs for those who wait: one question to the database for all of them together."""
+"""The progress of jobs for callers who wait: one query at a time asks the database about all of their jobs."""
 
 import asyncio
 import logging
@@ -13,28 +13,28 @@ from ml_microservice.jobs.store.lazy_store import LazyJobStore
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.025
-SHARE = 5
-"""Of this thread's time, at most one part in so many goes to the database."""
-AWAY_SECONDS = 1.0
-"""Between two questions to a database that does not answer."""
-MOST = 1_000
-"""That may wait in one process: each is a connection that is open, and little else."""
+MAX_QUERY_SHARE = 1 / 5
+"""The largest share of the polling thread's time that queries may take."""
+RETRY_SECONDS = 1.0
+"""Pause after a query that failed."""
+MAX_SUBSCRIPTIONS = 1_000
+"""Most callers that may wait in one process. Each costs an open connection and little else."""
 
 
 class Subscription:
-    """A job that somebody waits for."""
+    """A caller's view of a job."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         self.job: Job | None = None
-        """As it was last seen; None before that."""
+        """The job as it was last seen; None before the first query."""
         self.is_over = False
-        """Whether nothing more will be told: the job is gone, or the process ends."""
+        """Whether no update will follow: the job was deleted, or the process stops."""
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
-    async def change(self, seconds: float | None = None) -> None:
-        """Wait until something has changed since the last time, or for so long."""
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait for the next update, at most for some seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -42,19 +42,19 @@ class Subscription:
             return
         self._changed.clear()
 
-    def tell(self, job: Job | None, *, is_over: bool = False) -> None:
-        """Say how the job is; from any thread."""
+    def update(self, job: Job | None, *, is_over: bool = False) -> None:
+        """Set the state of the job. Any thread may call this."""
         if job == self.job and not is_over:
             return
         self.job, self.is_over = job or self.job, is_over
         try:
             self._loop.call_soon_threadsafe(self._changed.set)
-        except RuntimeError:  # its loop is closed: nobody waits any more
+        except RuntimeError:  # the event loop is closed: nobody waits any more
             self.is_over = True
 
 
 class ProgressWatcher:
-    """All who wait in this process.
+    """Polls the database for all jobs that callers of this process wait for.
 
     Args:
         store: the store of jobs.
@@ -62,86 +62,86 @@ class ProgressWatcher:
 
     def __init__(self, store: LazyJobStore) -> None:
         self._store = store
-        self._following: set[Subscription] = set()
+        self._subscriptions: set[Subscription] = set()
         self._changed = Condition()
         self._thread: Thread | None = None
-        self._ending = Event()
+        self._stopping = Event()
 
     @property
     def is_full(self) -> bool:
-        """Whether one more would be too many."""
-        return len(self._following) >= MOST
+        """Whether no further caller may wait."""
+        return len(self._subscriptions) >= MAX_SUBSCRIPTIONS
 
     @contextmanager
-    def following(self, job_id: str) -> Iterator[Subscription]:
-        """Follow a job within the block."""
-        following = Subscription(job_id)
+    def subscription(self, job_id: str) -> Iterator[Subscription]:
+        """Subscribe to a job for the duration of the block."""
+        subscription = Subscription(job_id)
         with self._changed:
-            if self._ending.is_set():
-                following.is_over = True
+            if self._stopping.is_set():
+                subscription.is_over = True
             else:
-                self._following.add(following)
+                self._subscriptions.add(subscription)
                 if self._thread is None:
-                    self._thread = Thread(target=self._run, name="jobs-followers", daemon=True)
+                    self._thread = Thread(target=self._run, name="jobs-progress", daemon=True)
                     self._thread.start()
             self._changed.notify()
         try:
-            yield following
+            yield subscription
         finally:
             with self._changed:
-                self._following.discard(following)
+                self._subscriptions.discard(subscription)
 
     async def finished(self, job_id: str, seconds: float) -> Job | None:
         """Wait for a job to finish.
 
         Returns:
-            The job; None if it is not finished after so long, or the process ends.
+            The finished job; None if the time has passed or the process stops.
         """
         deadline = monotonic() + seconds
-        with self.following(job_id) as following:
-            while not following.is_over and (left := deadline - monotonic()) > 0:
-                await following.change(left)
-                if following.job is not None and following.job.is_finished:
-                    return following.job
+        with self.subscription(job_id) as subscription:
+            while not subscription.is_over and (left := deadline - monotonic()) > 0:
+                await subscription.wait(left)
+                if subscription.job is not None and subscription.job.is_finished:
+                    return subscription.job
         return None
 
-    def end(self) -> None:
-        """Tell all who wait that they wait no longer."""
+    def stop(self) -> None:
+        """End all subscriptions."""
         with self._changed:
-            self._ending.set()
-            waiting = list(self._following)
+            self._stopping.set()
+            waiting = list(self._subscriptions)
             self._changed.notify()
-        for following in waiting:
-            following.tell(None, is_over=True)
+        for subscription in waiting:
+            subscription.update(None, is_over=True)
 
     def close(self) -> None:
-        """End, also the thread."""
-        self.end()
+        """End all subscriptions and the polling thread."""
+        self.stop()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._following and not self._ending.is_set():
+                while not self._subscriptions and not self._stopping.is_set():
                     self._changed.wait()
-                if self._ending.is_set():
+                if self._stopping.is_set():
                     return
-                waiting = list(self._following)
+                waiting = list(self._subscriptions)
             started = monotonic()
             pause = POLL_SECONDS
             try:
-                self._look(waiting)
+                self._poll(waiting)
             except Problem:
-                pause = AWAY_SECONDS
+                pause = RETRY_SECONDS
             except Exception:
-                logger.exception("jobs could not be followed")
-                pause = AWAY_SECONDS
-            self._ending.wait(max(pause, (SHARE - 1) * (monotonic() - started)))
+                logger.exception("cannot read the progress of jobs")
+                pause = RETRY_SECONDS
+            self._stopping.wait(max(pause, (1 / MAX_QUERY_SHARE - 1) * (monotonic() - started)))
 
-    def _look(self, waiting: list[Subscription]) -> None:
-        ids = {following.job_id for following in waiting}
-        found = self._store.call(lambda store: store.progress(ids))
-        for following in waiting:
-            job = found.get(following.job_id)
-            following.tell(job, is_over=job is None)
+    def _poll(self, waiting: list[Subscription]) -> None:
+        ids = {subscription.job_id for subscription in waiting}
+        jobs = self._store.call(lambda store: store.progress(ids))
+        for subscription in waiting:
+            job = jobs.get(subscription.job_id)
+            subscription.update(job, is_over=job is None)

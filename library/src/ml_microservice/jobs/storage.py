@@ -1,4 +1,4 @@
-"""Bodies and results too large for the database: a folder for each job, on a disk or where fsspec reaches."""
+"""Bodies and results that are too large for the database: a folder for each job, on a disk or at an fsspec URL."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,24 @@ from ml_microservice.inference.files.places import Place, place
 from ml_microservice.settings import Settings
 
 
+def body_name(number: int) -> str:
+    """The name of the file with a chunk's body."""
+    return f"body-{number}"
+
+
+def result_name(number: int) -> str:
+    """The name of the file with a chunk's result."""
+    return f"result-{number}"
+
+
 class JobStorage:
-    """The files of jobs. A file appears whole or not at all, and once `write` returns, a power loss does not undo it.
+    """The files of jobs. Writes are atomic, and a finished write survives a power loss.
 
     Args:
-        settings: the project's; all services and workers see the same storage.
+        settings: the project's. All services and workers share one storage.
 
     Raises:
-        StorageError: what is needed to reach it is not installed.
+        StorageError: the storage needs a library that is not installed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -27,10 +37,10 @@ class JobStorage:
             self._root: Place = place(settings.root / where if self._is_local else where)
 
     def write(self, job_id: str, name: str, data: bytes) -> None:
-        """Keep a file of a job; one of the same name is replaced.
+        """Write a file of a job, replacing any file of the same name.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the file cannot be written.
         """
         folder = self._root.child(job_id)
         with self._reported(folder.url):
@@ -43,11 +53,11 @@ class JobStorage:
                 _sync_folder(self._root.url)
 
     def read(self, job_id: str, name: str) -> bytes:
-        """A file of a job.
+        """Read a file of a job.
 
         Raises:
-            FileNotFoundError: there is none.
-            StorageError: it cannot be read.
+            FileNotFoundError: there is no such file.
+            StorageError: the file cannot be read.
         """
         file = self._root.child(job_id).child(name)
         with self._reported(file.url), file.open() as opened:
@@ -57,14 +67,14 @@ class JobStorage:
         """Remove all files of a job, if there are any.
 
         Raises:
-            StorageError: they cannot be removed.
+            StorageError: the files cannot be removed.
         """
         folder = self._root.child(job_id)
         with self._reported(folder.url):
             folder.remove()
 
     def ids(self) -> list[str]:
-        """The jobs that have files; what else is there is nobody's business here.
+        """The ids of the jobs that have files. Other files in the storage are ignored.
 
         Raises:
             StorageError: the storage cannot be listed.
@@ -80,14 +90,14 @@ class JobStorage:
             raise
         except ServiceError as error:
             raise StorageError(*error.faults) from error
-        except Exception as error:  # of whatever kind the driver has
+        except Exception as error:  # each driver has its own exceptions
             message = f"{url}: {type(error).__name__}: {error}"
             advice = "look at jobs.storage in config.yaml, and see that this process may read and write there"
             raise StorageError(Fault(message, advice=advice)) from error
 
 
 def _sync_folder(path: str) -> None:
-    """See that the names in a folder survive a power loss."""
+    """Sync a folder, so that the names in it survive a power loss."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -248,7 +248,7 @@ def test_events_tell_the_progress_and_end_with_the_job(jobs: JobsClient) -> None
 def test_of_too_many_followers_the_next_are_told_to_come_back(
     jobs: JobsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "MOST", 0)
+    monkeypatch.setattr(progress, "MAX_SUBSCRIPTIONS", 0)
     path = jobs.submit([HOUSE]).headers["location"]
     refused = jobs.http.get(f"{path}/events")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")

@@ -7,7 +7,8 @@ from contextlib import suppress
 from threading import Barrier
 
 from ml_microservice.errors import DatabaseError
-from ml_microservice.jobs.store.job_store import ClaimedChunk, Inserted, JobStore
+from ml_microservice.jobs.job import ClaimedChunk, Inserted
+from ml_microservice.jobs.store.job_store import JobStore
 from tests.jobs.stored_jobs import ROWS, at_once, claim, finished, new_job, stored
 
 WORKERS = 6

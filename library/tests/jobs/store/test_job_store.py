@@ -3,7 +3,8 @@
 import pytest
 
 from ml_microservice.errors import DatabaseError
-from ml_microservice.jobs.store.job_store import JobStore, ResultChunk
+from ml_microservice.jobs.job import ResultChunk
+from ml_microservice.jobs.store.job_store import JobStore
 from tests.jobs.stored_jobs import ROWS, Clock, claim, finished, new_job, run, stored
 
 

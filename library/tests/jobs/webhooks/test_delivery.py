@@ -19,8 +19,10 @@ from ml_microservice.database.revision import migrate
 from ml_microservice.inference.problems import Problem
 from ml_microservice.jobs.job import FinishedChunk, Job, NewChunk, NewJob
 from ml_microservice.jobs.store.job_store import JobStore
-from ml_microservice.jobs.webhooks import delivery
-from ml_microservice.jobs.webhooks.delivery import check_url, deliver_due, is_public, message_id, next_try, send
+from ml_microservice.jobs.webhooks import request
+from ml_microservice.jobs.webhooks.delivery import deliver_due, next_try, send
+from ml_microservice.jobs.webhooks.message import message_id
+from ml_microservice.jobs.webhooks.url import check_url, is_public
 from ml_microservice.settings import Settings, load_settings
 from tests.jobs.webhook_receiver import Receiver
 
@@ -199,7 +201,7 @@ def test_a_slow_receiver_holds_up_no_others(store: JobStore, lenient: Settings, 
 def test_a_receiver_that_does_not_answer_is_left(
     store: JobStore, lenient: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "SECONDS", 0.3)
+    monkeypatch.setattr(request, "SECONDS", 0.3)
     receiver.seconds = 1
     assert not send(finished(store, f"http://127.0.0.1:{receiver.port}/"), lenient)
 

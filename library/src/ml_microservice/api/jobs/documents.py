@@ -1,4 +1,4 @@
-"""What the API tells of a job."""
+"""The documents in which the API describes jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from ml_microservice.jobs.job import Inserted, Job, JobState
 
 
 class JobModel(BaseModel):
-    """The model of a job that answered it."""
+    """The model that answered a job."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, protected_namespaces=(), defer_build=True)
 
@@ -19,22 +19,22 @@ class JobModel(BaseModel):
     model_id: str
     """UUID of the training run."""
     model_created_at: str
-    """When the model was trained: ISO 8601, UTC."""
+    """Time of the training run: ISO 8601, UTC."""
 
 
 class JobWebhook(BaseModel):
-    """What became of the message to `Webhook-Url`."""
+    """The delivery of the webhook to `Webhook-Url`."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
     state: str
     """`pending`, `delivered` or `failed`."""
     attempts: int
-    """How often it was sent."""
+    """How often the webhook was sent."""
 
 
 class JobLinks(BaseModel):
-    """Where to go on."""
+    """Paths of related resources."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
@@ -47,58 +47,58 @@ class JobLinks(BaseModel):
 
 
 class JobDocument(BaseModel):
-    """A job. What is not known yet is left out."""
+    """A job. Fields that are not known yet are left out."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
     job_id: str
     """UUID of the job."""
     state: JobState
-    """A job of which a part has failed has failed."""
+    """State of the job. It fails as a whole if one of its chunks fails."""
     media_type: str
     """Format of the body, and of the result unless `Accept` asks for another."""
     rows: int
-    """How many there are."""
+    """Number of rows."""
     rows_done: int
-    """How many of them are answered."""
+    """Number of answered rows."""
     rows_failed: int
-    """How many of those are answered by a problem of their own."""
+    """Number of rows that were answered by a problem of their own."""
     attempts: int
-    """How often the part was begun that was begun most often: more than 1 if a worker was lost."""
+    """Highest number of attempts of any chunk: more than 1 if a worker was lost."""
     created_at: str
-    """When it was taken: ISO 8601, UTC."""
+    """When the job was accepted: ISO 8601, UTC."""
     started_at: str | None = None
-    """When a worker first began with it."""
+    """When a worker started the first chunk."""
     finished_at: str | None = None
-    """When it had succeeded or failed, or was cancelled."""
+    """When the job succeeded, failed or was cancelled."""
     expires_at: str | None = None
-    """When it is deleted, with its result."""
+    """When the job and its result are deleted."""
     model: JobModel | None = None
-    """The model that answered the first rows, of a job that has succeeded."""
+    """The model that answered the first rows, if the job has succeeded."""
     problem: ProblemDetails | None = None
-    """Why it has failed."""
+    """Why the job failed."""
     webhook: JobWebhook | None = None
-    """Where one was asked for."""
+    """Delivery of the webhook, if one was requested."""
     links: JobLinks
 
 
 class JobPage(BaseModel):
-    """Some jobs, newest first."""
+    """A page of jobs, newest first."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
     jobs: list[JobDocument]
     next: str | None = None
-    """The next page, if there may be one."""
+    """Path of the next page, if there may be one."""
 
 
 def job_document(job: Job, path: str, provenance: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The document of a job.
 
     Args:
-        job: as it is now.
-        path: of the document itself.
-        provenance: which model answered, if it is known.
+        job: the job.
+        path: the path of the document.
+        provenance: the model that answered, if known.
     """
     webhook = None
     if job.webhook_state is not None:
@@ -124,10 +124,16 @@ def job_document(job: Job, path: str, provenance: Mapping[str, str] | None = Non
 
 
 def new_job_document(inserted: Inserted, media_type: str, rows: int, *, has_webhook: bool, path: str) -> dict[str, Any]:
-    """The document of a job that was stored this moment, as `job_document` would have it."""
+    """The document of a job that was just stored, equal to that of `job_document`."""
     return {
-        **{"job_id": inserted.job_id, "state": "queued", "media_type": media_type},
-        **{"rows": rows, "rows_done": 0, "rows_failed": 0, "attempts": 0, "created_at": inserted.created_at},
+        "job_id": inserted.job_id,
+        "state": "queued",
+        "media_type": media_type,
+        "rows": rows,
+        "rows_done": 0,
+        "rows_failed": 0,
+        "attempts": 0,
+        "created_at": inserted.created_at,
         **({"webhook": {"state": "pending", "attempts": 0}} if has_webhook else {}),
         "links": _links(path),
     }

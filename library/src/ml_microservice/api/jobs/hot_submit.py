@@ -1,4 +1,4 @@
-"""`POST /jobs` ahead of everything else, for what most submissions are: JSON, small, and without anything special."""
+"""`POST /jobs` on the hot route, for the most frequent submissions: small JSON without special headers."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -9,15 +9,15 @@ from ml_microservice.api.hot_route import IsGone, RawHeader
 from ml_microservice.api.jobs.documents import new_job_document
 from ml_microservice.inference.core import Core
 from ml_microservice.jobs.facade import JobsFacade
-from ml_microservice.jobs.submission.submitter import SMALL_BYTES, Submission
+from ml_microservice.jobs.submission.body import JSON, Submission
+from ml_microservice.jobs.submission.submitter import SMALL_BYTES
 
-JSON = "application/json"
 SPECIAL = frozenset({b"idempotency-key", b"webhook-url"})
-"""Headers whose requests FastAPI's route answers."""
+"""Headers of requests that are left to FastAPI's route."""
 
 
 class HotSubmit:
-    """Takes a job as `jobs.submit` does."""
+    """Answers as `endpoints.submit` does."""
 
     path = route = "/jobs"
     status = 202
@@ -25,13 +25,13 @@ class HotSubmit:
     def __init__(self, core: Core, facade: JobsFacade) -> None:
         self._core = core
         self._facade = facade
-        self._most_bytes = min(SMALL_BYTES, facade.settings.api.max_body_bytes)
+        self._max_bytes = min(SMALL_BYTES, facade.settings.api.max_body_bytes)
 
     def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         """See `HotEndpoint`."""
         is_plain = not scope["query_string"] and not scope.get("root_path") and SPECIAL.isdisjoint(headers)
         is_json = headers.get(b"content-type", b"application/json") == b"application/json"
-        return is_plain and is_json and int(headers.get(b"content-length", b"0")) <= self._most_bytes
+        return is_plain and is_json and int(headers.get(b"content-length", b"0")) <= self._max_bytes
 
     def check(self, headers: Mapping[bytes, bytes]) -> None:
         """See `HotEndpoint`."""
@@ -40,12 +40,12 @@ class HotSubmit:
         self, headers: Mapping[bytes, bytes], body: bytes, is_gone: IsGone, started: float
     ) -> tuple[bytes, Sequence[RawHeader]]:
         """See `HotEndpoint`."""
-        submission = Submission(_once(body), JSON, len(body), None, None)
-        taken = await self._facade.submitter.submit(submission, self._core.served)
-        path = f"{self.path}/{taken.inserted.job_id}"
-        document = new_job_document(taken.inserted, JSON, taken.rows, has_webhook=False, path=path)
+        submission = Submission(_blocks(body), JSON, content_length=len(body))
+        submitted = await self._facade.submitter.submit(submission, self._core.served)
+        path = f"{self.path}/{submitted.inserted.job_id}"
+        document = new_job_document(submitted.inserted, JSON, submitted.rows, has_webhook=False, path=path)
         return orjson.dumps(document), ((b"content-type", b"application/json"), (b"location", path.encode()))
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
+async def _blocks(body: bytes) -> AsyncIterator[bytes]:
     yield body

@@ -1,4 +1,4 @@
-"""The routes of jobs in the OpenAPI document."""
+"""The endpoints of jobs in the OpenAPI document."""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -9,39 +9,39 @@ from ml_microservice.api.traffic import PROBLEM_TYPE
 
 JSON = "application/json"
 MODELS = (JobDocument, JobPage)
-"""Whose schemas the document needs."""
+"""Models whose schemas the document needs."""
 PROBLEMS = {
     401: "No valid API key.",
     403: "The key is not an admin key.",
-    404: "There is no such job, or none any more.",
-    406: "No format that is accepted.",
-    409: "The job is not finished: `Retry-After` says when to look again.",
+    404: "There is no such job, or it has expired.",
+    406: "The service offers no format that `Accept` allows.",
+    409: "The job is not finished: `Retry-After` says when to try again.",
     410: "The job was cancelled.",
     413: "The body is too large.",
-    415: "The body is of a type that is not taken here.",
-    416: "There are no such rows.",
-    422: "A parameter, a header or the body cannot be used; or the job has failed because of its body.",
-    429: "Too much waits, or too many requests are in work; `Retry-After` says when to try again.",
-    500: "The service failed; or the job has, and this is its problem.",
-    503: "The database, the storage or the disk does not answer; or the job has failed, and this is its problem.",
+    415: "The media type of the body is not supported.",
+    416: "The requested rows do not exist.",
+    422: "A parameter, a header or the body is not valid; or the job failed because of its body.",
+    429: "The queue is full, or too many requests are running; `Retry-After` says when to try again.",
+    500: "The service failed; or the job failed, and this is its problem.",
+    503: "The database, the storage or the disk does not answer; or the job failed, and this is its problem.",
 }
 LINK = {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
 CREATED = {
     "Location": {"description": "Path of the job.", "schema": {"type": "string"}},
     "Idempotency-Replayed": {
-        "description": "`true` if the job was there already.",
+        "description": "`true` if the job existed already.",
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
 
 
 def document_jobs(paths: dict[str, Any], reference: str, example: Mapping[str, Any]) -> None:
-    """Complete the operations below `/jobs`, after those of `/predict` and `/predict/batch`.
+    """Complete the operations below `/jobs`, from those of `/predict` and `/predict/batch`.
 
     Args:
-        paths: of the document.
-        reference: what references to schemas begin with.
-        example: a row.
+        paths: the document's paths.
+        reference: the prefix of references to schemas.
+        example: an example row.
     """
     batch, one = paths["/predict/batch"]["post"], paths["/predict"]["post"]
     whole = _result("The result.", one, batch)
@@ -54,17 +54,17 @@ def document_jobs(paths: dict[str, Any], reference: str, example: Mapping[str, A
     }
     submitted["requestBody"] = {"required": True, "content": {**deepcopy(rows), JSON: json_body}}
     document, page = ({JSON: {"schema": {"$ref": reference + model.__name__}}} for model in MODELS)
-    taken = {"description": "The job is stored, and will be done.", "content": document, "headers": CREATED}
-    _answers(submitted, {"200": whole, "202": taken}, (401, 406, 410, 413, 415, 422, 429, 500, 503), reference)
-    submitted["responses"]["200"]["description"] = "The result, which was there in time: only with `wait`."
+    accepted = {"description": "The job is stored and will run.", "content": document, "headers": CREATED}
+    _answers(submitted, {"200": whole, "202": accepted}, (401, 406, 410, 413, 415, 422, 429, 500, 503), reference)
+    submitted["responses"]["200"]["description"] = "The result, if it is ready in time: only with `wait`."
 
-    all_jobs = {"description": "Some jobs, the newest first.", "content": page, "headers": LINK}
+    all_jobs = {"description": "A page of jobs, newest first.", "content": page, "headers": LINK}
     _answers(paths["/jobs"]["get"], {"200": all_jobs}, (401, 403, 422, 429, 500, 503), reference)
 
     single = paths["/jobs/{job_id}"]
-    told = {"description": "The job.", "content": document}
-    _answers(single["get"], {"200": told}, (401, 404, 429, 500, 503), reference)
-    cancelled = {"description": "It is cancelled.", "content": document}
+    described = {"description": "The job.", "content": document}
+    _answers(single["get"], {"200": described}, (401, 404, 429, 500, 503), reference)
+    cancelled = {"description": "The job is cancelled.", "content": document}
     _answers(single["delete"], {"200": cancelled}, (401, 404, 409, 429, 500, 503), reference)
     single["delete"]["responses"]["409"]["description"] = "The job is finished."
 
@@ -77,16 +77,19 @@ def document_jobs(paths: dict[str, Any], reference: str, example: Mapping[str, A
     job = {"type": "string", "contentMediaType": JSON, "contentSchema": document[JSON]["schema"]}
     event = {
         "type": "object",
-        "description": "One event of the stream; comments come in between.",
+        "description": "An event of the stream. Comments may come in between.",
         "required": ["event", "data"],
         "properties": {"event": {"type": "string", "enum": ["progress", "finished"]}, "data": job},
     }
-    stream = {"description": "Until the job is finished.", "content": {"text/event-stream": {"schema": event}}}
+    stream = {
+        "description": "A stream that ends with the job.",
+        "content": {"text/event-stream": {"schema": event}},
+    }
     _answers(paths["/jobs/{job_id}/events"]["get"], {"200": stream}, (401, 404, 429, 500, 503), reference)
 
 
 def _result(description: str, one: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with rows in any format; in JSON that of a single object, or of many."""
+    """The answer with rows in any format. In JSON it is that of a single object or of many."""
     answer: dict[str, Any] = deepcopy(batch["responses"]["200"])
     single = one["responses"]["200"]["content"][JSON]["schema"]
     answer["content"][JSON]["schema"] = {"anyOf": [single, answer["content"][JSON]["schema"]]}

@@ -1,4 +1,4 @@
-"""What the routes of jobs share: finding the job that a path names, and who may see all of them."""
+"""What the endpoints of jobs read from a request: the job of its path, its keys, its `Accept`."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,14 +10,14 @@ from ml_microservice.inference.problems import Problem, no_api_key
 from ml_microservice.jobs.facade import JobsFacade
 from ml_microservice.jobs.job import Job
 
-JobId = Annotated[str, Path(description="As `POST /jobs` answered it: a UUID.")]
+JobId = Annotated[str, Path(description="UUID of the job, from the answer to `POST /jobs`.")]
 
 
-async def found(facade: JobsFacade, job_id: str) -> Job:
-    """The job of an id.
+async def find_job(facade: JobsFacade, job_id: str) -> Job:
+    """Find the job with an id.
 
     Raises:
-        Problem: there is none (any more), or the database does not answer.
+        Problem: there is no such job, or none any more, or the database does not answer.
     """
     known = valid_id(job_id)
     job = await facade.store.call_async(lambda store: store.job(known))
@@ -27,10 +27,10 @@ async def found(facade: JobsFacade, job_id: str) -> Job:
 
 
 def valid_id(job_id: str) -> str:
-    """An id as the database has it.
+    """Normalise an id to the database's spelling.
 
     Raises:
-        Problem: no job can have it.
+        Problem: no job can have this id.
     """
     try:
         known = str(UUID(job_id))
@@ -42,16 +42,16 @@ def valid_id(job_id: str) -> str:
 
 
 def no_such_job() -> Problem:
-    """An id that no job has, or none any more."""
-    detail = "There is no job of this id: it never was one, or it has expired."
+    """The problem for an id that no job has, or none any more."""
+    detail = "There is no job with this id: it never existed, or it has expired."
     return Problem(404, "no-such-job", "No such job", detail)
 
 
 def require_admin(request: Request) -> None:
-    """See that a caller may see what all others do: with an admin key, wherever keys are set.
+    """Require an admin key, if the service has keys.
 
     Raises:
-        Problem: it may not.
+        Problem: the request has no admin key.
     """
     admin_keys, is_open = request.app.state.admin_keys, request.app.state.is_open
     sent = request.headers.get(ApiKeys.HEADER.decode(), "").encode("latin-1")
@@ -64,24 +64,24 @@ def require_admin(request: Request) -> None:
 
 
 def facade_of(request: Request) -> JobsFacade:
-    """The jobs of the application that a request came to."""
+    """The jobs of the application that received a request."""
     facade: Any = request.app.state.jobs
     assert isinstance(facade, JobsFacade)
     return facade
 
 
 def in_work_of(request: Request) -> InWork:
-    """What counts the requests in work of the application that a request came to."""
+    """The counter of running requests of the application that received a request."""
     in_work: Any = request.app.state.in_work
     assert isinstance(in_work, InWork)
     return in_work
 
 
 def job_path(request: Request, job_id: str) -> str:
-    """The path of a job, behind whatever prefix the service has."""
+    """The path of a job, with the prefix under which the service is reached."""
     return f"{request.scope.get('root_path', '')}/jobs/{job_id}"
 
 
 def accept_of(request: Request) -> str:
-    """The header `Accept`, of which there may be several."""
+    """The value of `Accept`. Several such headers are joined."""
     return ", ".join(request.headers.getlist("accept"))

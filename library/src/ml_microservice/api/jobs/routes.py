@@ -1,4 +1,4 @@
-"""The routes of jobs, of a service that has a broker for them."""
+"""The route table of jobs, for services with a broker."""
 
 from collections.abc import Callable
 
@@ -13,16 +13,16 @@ TAG = "jobs"
 
 
 def add_routes(app: FastAPI, facade: JobsFacade, api: ApiSettings) -> None:
-    """Serve jobs below `/jobs`."""
+    """Add the routes below `/jobs`."""
     app.state.jobs = facade
     app.state.admin_keys = tuple(key.get_secret_value().encode() for key in api.admin_keys)
     app.state.is_open = not api.keys and not api.admin_keys
     table: list[tuple[str, str, Callable[..., object], str]] = [
-        ("POST", "/jobs", endpoints.submit, "Have rows predicted by the workers"),
-        ("GET", "/jobs", endpoints.jobs, "All jobs"),
-        ("GET", "/jobs/{job_id}", endpoints.job, "How a job is"),
+        ("POST", "/jobs", endpoints.submit, "Submit rows for prediction by workers"),
+        ("GET", "/jobs", endpoints.jobs, "List all jobs"),
+        ("GET", "/jobs/{job_id}", endpoints.job, "Read a job"),
         ("DELETE", "/jobs/{job_id}", endpoints.cancel, "Cancel a job"),
-        ("GET", "/jobs/{job_id}/result", results.result, "The result of a job"),
+        ("GET", "/jobs/{job_id}/result", results.result, "Read the result of a job"),
     ]
     for method, path, endpoint, summary in table:
         app.add_api_route(path, endpoint, methods=[method], tags=[TAG], summary=summary, response_model=None)
@@ -31,6 +31,6 @@ def add_routes(app: FastAPI, facade: JobsFacade, api: ApiSettings) -> None:
         events.events,
         methods=["GET"],
         tags=[TAG],
-        summary="The progress of a job",
+        summary="Follow the progress of a job",
         response_class=EventSourceResponse,
     )

@@ -1,20 +1,16 @@
-"""Celery's consumer without the parts that jobs have no use for."""
+"""Celery's consumer without the parts that jobs do not use."""
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 UNUSED = (".mingle:", ".gossip:", ".delayed_delivery:")
-"""Workers need not know each other, and retries wait in the database, not in 28 queues of the broker."""
-
-
-def _is_unused(step: object) -> bool:
-    return any(name in str(step) for name in UNUSED)
+"""Parts of Celery's consumer. Workers need not know each other, and retries wait in the database, not the broker."""
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
-    """Takes messages and hands them to the processes of the worker."""
+    """Takes messages from the broker and hands them to the child processes."""
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
-        """The parts that are started, in the order of what they need."""
+        """The parts that are started, each after those that it needs."""
 
         default_steps = tuple(
             step

@@ -1,8 +1,7 @@
-"""A folder that carries messages, for a machine without a broker: Celery's own such transport, without its races.
+"""A folder that carries messages, for machines without a broker: Kombu's file-system transport without its races.
 
-That one lets readers take a file whose writer has not written it yet, reads the whole folder for every message, and
-forgets to say that a message comes once more. A worker that is killed takes its messages with it: the sweeper sends
-them again.
+Kombu's own transport lets a consumer read a file that is not written yet, lists the whole folder for every message, and
+does not mark redelivered messages. The messages of a killed worker are lost, so the sweeper sends them again.
 """
 
 import fcntl
@@ -21,12 +20,12 @@ UNFINISHED = ".new"
 
 
 class Channel(filesystem.Channel):  # type: ignore[misc]
-    """One file for each message; names sort by time."""
+    """Stores each message in a file. The files' names sort by time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._seen: dict[str, deque[str]] = {}
-        """Names of files that were there at the last look, by queue."""
+        """Names of files found by the last listing, by queue."""
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
         path = os.path.join(self.data_folder_out, f"{time_ns():020d}_{uuid4().hex}.{queue}.msg")
@@ -39,7 +38,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
         if not seen:
             seen.extend(sorted(self._names(queue)))
         while seen:
-            payload = _taken(os.path.join(self.data_folder_in, seen.popleft()))
+            payload = _take(os.path.join(self.data_folder_in, seen.popleft()))
             if payload is not None:
                 return loads(payload)
         raise Empty
@@ -52,8 +51,8 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
         super()._restore(message)
 
 
-def _taken(path: str) -> str | None:
-    """The content of a message, which is nobody else's then; None if it is somebody else's."""
+def _take(path: str) -> str | None:
+    """Read and delete a message's file; None if another process took it."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +66,6 @@ def _taken(path: str) -> str | None:
 
 
 class Transport(filesystem.Transport):  # type: ignore[misc]
-    """The transport, for Kombu."""
+    """Kombu's entry point to this transport."""
 
     Channel = Channel

@@ -1,7 +1,7 @@
-"""The result of a chunk in the one form that is stored, whatever format it is asked for in later.
+"""The stored result of a chunk: one JSON document, whatever format the result is requested in later.
 
-JSON: the columns of the answers, which model gave them and when. The classes are those of that model: by the time that
-somebody asks, another one may be served.
+It holds the columns of the answers, the model that gave them, and the time. It names that model's classes, because
+another model may be served when the result is read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,23 +16,23 @@ from ml_microservice.inference.problems import TYPE_PREFIX, FeatureError, Proble
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of the rows of a chunk."""
+class ChunkResult:
+    """The answers to the rows of a chunk."""
 
     answers: AnswerTable
     provenance: dict[str, str]
-    """Which model answered, and when."""
+    """The model that answered, and the time."""
     classes: Sequence[str]
-    """In the order of the probabilities; none for a regression."""
+    """Class names in the order of the probabilities; empty for a regression."""
 
 
 def pack(answers: AnswerTable, provenance: Mapping[str, str], classes: Sequence[str]) -> bytes:
-    """Answers as they are stored.
+    """Encode the answers to a chunk.
 
     Args:
-        answers: to the rows of a chunk.
-        provenance: which model gave them, and when.
-        classes: of that model.
+        answers: the answers, in the order of the rows.
+        provenance: the model that gave them, and the time.
+        classes: the model's classes.
     """
     document = {
         "values": answers.values,
@@ -47,11 +47,11 @@ def pack(answers: AnswerTable, provenance: Mapping[str, str], classes: Sequence[
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def unpack(data: bytes) -> Result:
-    """What `pack` made the bytes of."""
+def unpack(data: bytes) -> ChunkResult:
+    """Decode what `pack` encoded."""
     document = orjson.loads(data)
     probabilities, values = document["probabilities"], document["values"]
-    # JSON has no NaN: what stands for a row without probabilities is null, which numpy reads as NaN.
+    # A row without probabilities has null in JSON, which numpy reads as NaN.
     matrix = None if probabilities is None else np.asarray(probabilities, np.float64).reshape(len(values), -1)
     answers = AnswerTable(
         values,
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> Result:
         document["entity_ids"] or [None] * len(values),
         document["is_logged"],
     )
-    return Result(answers, document["provenance"], document["classes"])
+    return ChunkResult(answers, document["provenance"], document["classes"])
 
 
 def _problem(document: dict[str, Any]) -> Problem:

@@ -1,6 +1,6 @@
-"""Giving chunks to workers, and taking them back.
+"""Claims of chunks: a worker claims a chunk for the time of a lease, renews the lease, or gives the chunk back.
 
-Whoever locks rows locks those of chunks before those of jobs, and each by their keys, so that nobody waits for ever.
+To prevent deadlocks, every transaction locks chunks before jobs, and each kind in the order of its keys.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from ml_microservice.database.columns import Moment
 from ml_microservice.jobs.job import ChunkRef, ClaimedChunk
-from ml_microservice.jobs.store.rows_parameter import given
+from ml_microservice.jobs.store.rows_parameter import rows_parameter
 from ml_microservice.jobs.store.tables import chunks, jobs
 
 
@@ -38,9 +38,13 @@ def claim(
     now: datetime,
     lease_until: datetime,
 ) -> tuple[list[ClaimedChunk], list[ChunkRef]]:
-    """Give a worker those chunks that are free; and say which are, but were begun too often."""
+    """Claim the free ones of some chunks for a worker.
+
+    Returns:
+        The claimed chunks, and the free ones whose attempts are used up.
+    """
     c = chunks.c
-    asked = given_chunks(connection, refs)
+    asked = keys_of(connection, refs)
     wanted = (
         select(c.job_id, c.number, c.first_row, c.rows, c.attempts, c.body, jobs.c.media_type, jobs.c.is_single)
         .select_from(chunks.join(asked, same_chunk(asked)).join(jobs, jobs.c.job_id == c.job_id))
@@ -51,18 +55,22 @@ def claim(
     free = list(connection.execute(wanted))
     claimed = [
         ClaimedChunk(
-            *(row.job_id, row.number, row.first_row, row.rows, str(uuid4()), row.attempts + 1),
-            *(row.media_type, row.is_single, row.body),
+            job_id=row.job_id,
+            number=row.number,
+            first_row=row.first_row,
+            rows=row.rows,
+            claim=str(uuid4()),
+            attempts=row.attempts + 1,
+            media_type=row.media_type,
+            is_single=row.is_single,
+            body=row.body,
         )
         for row in free
         if row.attempts < max_attempts
     ]
     if claimed:
-        taken = given(
-            connection,
-            [(chunk.job_id, chunk.number, chunk.claim) for chunk in claimed],
-            *(c.job_id, c.number, c.claim),
-        )
+        keys = [(chunk.job_id, chunk.number, chunk.claim) for chunk in claimed]
+        taken = rows_parameter(connection, keys, c.job_id, c.number, c.claim)
         values = {"claim": taken.c.claim, "worker": worker, "lease_until": lease_until, "started_at": now}
         running = {"state": "running", "attempts": c.attempts + 1, **values}
         connection.execute(update(chunks).where(same_chunk(taken)).values(**running))
@@ -71,11 +79,11 @@ def claim(
 
 
 def free_chunks(now: datetime, *, redelivered: bool) -> ColumnElement[bool]:
-    """Which chunks may be claimed: those that nobody has, or whose worker has gone.
+    """The condition for chunks that may be claimed: queued ones, and those whose worker is gone.
 
     Args:
-        now: the moment.
-        redelivered: the broker says that whoever had the message has gone.
+        now: the current time.
+        redelivered: whether the broker says that the worker that had the message is gone.
     """
     c = chunks.c
     is_left = and_(c.state == "running", true() if redelivered else c.lease_until < now)
@@ -83,20 +91,20 @@ def free_chunks(now: datetime, *, redelivered: bool) -> ColumnElement[bool]:
 
 
 def renew(connection: Connection, claims: Collection[str], lease_until: datetime) -> set[str]:
-    """Longer leases for chunks that are still their workers'."""
+    """Renew the leases of chunks; the claims that still hold."""
     c = chunks.c
     wanted = select(c.job_id, c.number, c.claim).where(c.state == "running", c.claim.in_(claims))
     rows = list(connection.execute(wanted.order_by(c.job_id, c.number).with_for_update()))
     if rows:
-        mine = given_chunks(connection, [(row.job_id, row.number) for row in rows])
+        mine = keys_of(connection, [(row.job_id, row.number) for row in rows])
         connection.execute(update(chunks).where(same_chunk(mine)).values(lease_until=lease_until))
     return {row.claim for row in rows}
 
 
 def put_back(connection: Connection, claimed: Sequence[ClaimedChunk], now: datetime, *, attempts: int) -> None:
-    """Give chunks back to the queue, as if they had been begun `attempts` times more, where they are still ours.
+    """Queue chunks again, if the claims still hold, and add to their attempts.
 
-    A message for them is said to be on its way: the broker's own, or the worker's.
+    They count as published: the broker redelivers their message, or the worker has a new one sent.
     """
     c = chunks.c
     mine = lock_claimed(connection, [(chunk.job_id, chunk.number, chunk.claim) for chunk in claimed])
@@ -104,13 +112,13 @@ def put_back(connection: Connection, claimed: Sequence[ClaimedChunk], now: datet
     if running:
         freed = {"state": "queued", "claim": None, "lease_until": None, "published_at": now}
         values = {**freed, "attempts": c.attempts + attempts}
-        connection.execute(update(chunks).where(same_chunk(given_chunks(connection, running))).values(**values))
+        connection.execute(update(chunks).where(same_chunk(keys_of(connection, running))).values(**values))
 
 
 def lock_claimed(connection: Connection, claimed: Collection[tuple[str, int, str]]) -> Sequence[Row[Any]]:
-    """Lock chunks (job id, number, claim) that are still their workers', or were when they were finished."""
+    """Lock chunks, given by job id, number and claim, whose claim holds or held until they were finished."""
     c = chunks.c
-    asked = given(connection, list(claimed), *(c.job_id, c.number, c.claim))
+    asked = rows_parameter(connection, list(claimed), c.job_id, c.number, c.claim)
     wanted = (
         select(c.job_id, c.number, c.state, c.rows)
         .select_from(chunks.join(asked, and_(same_chunk(asked), c.claim == asked.c.claim)))
@@ -121,13 +129,13 @@ def lock_claimed(connection: Connection, claimed: Collection[tuple[str, int, str
     return list(connection.execute(wanted))
 
 
-def given_chunks(connection: Connection, refs: Collection[ChunkRef]) -> FromClause:
-    """A table of chunks' keys, each once."""
-    return given(connection, list(dict.fromkeys(refs)), chunks.c.job_id, chunks.c.number)
+def keys_of(connection: Connection, refs: Collection[ChunkRef]) -> FromClause:
+    """A table of the keys of chunks, without duplicates."""
+    return rows_parameter(connection, list(dict.fromkeys(refs)), chunks.c.job_id, chunks.c.number)
 
 
 def same_chunk(table: FromClause) -> ColumnElement[bool]:
-    """Whether a row of chunks has the key of one of this table."""
+    """The condition that a row of `job_chunks` and one of a table have the same key."""
     return and_(chunks.c.job_id == table.c.job_id, chunks.c.number == table.c.number)
 
 

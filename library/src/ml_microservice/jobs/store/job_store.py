@@ -1,7 +1,6 @@
-"""The store of jobs: their rows are the truth about them, whatever happens to messages and workers.
+"""The store of jobs. Its rows are the truth about jobs, whatever happens to messages and workers.
 
-Every call is one transaction, or a few, and may be made anew when the database did not answer: whatever was done
-already is then found done.
+Every call is one transaction, or a few. Calls are idempotent: a caller whose database failed may repeat them.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,7 +21,6 @@ from ml_microservice.jobs.job import (
     FinishedChunk,
     Inserted,
     Job,
-    NewChunk,
     NewJob,
     QueueStatistics,
     ResultChunk,
@@ -31,30 +29,13 @@ from ml_microservice.jobs.job import (
 from ml_microservice.jobs.store import claims, insertion, outbox, queries, transitions
 from ml_microservice.settings import Settings
 
-__all__ = [
-    "Activity",
-    "ChunkRef",
-    "Claim",
-    "ClaimedChunk",
-    "FinishedChunk",
-    "Inserted",
-    "Job",
-    "JobStore",
-    "NewChunk",
-    "NewJob",
-    "QueueStatistics",
-    "ResultChunk",
-    "RunningChunk",
-    "open_job_store",
-]
-
 
 def open_job_store(settings: Settings) -> "JobStore":
-    """The jobs of a project; close it when it is not needed any more.
+    """Open the store of a project. The caller closes it.
 
     Raises:
         ConfigError: `database.url` cannot be used.
-        DatabaseError: the database cannot be reached, or is of another revision.
+        DatabaseError: the database cannot be reached, or has another revision.
     """
     engine = open_engine(settings)
     with reported(engine):
@@ -63,19 +44,19 @@ def open_job_store(settings: Settings) -> "JobStore":
 
 
 def now_utc() -> datetime:
-    """The moment."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 class JobStore:
     """Jobs and their chunks, in the database. Threads may share it.
 
-    Every method raises `DatabaseError` where the database cannot be reached or used.
+    Every method raises `DatabaseError` if the database cannot be reached or used.
 
     Args:
-        engine: of the database.
+        engine: the database.
         settings: the project's.
-        clock: tells the moment.
+        clock: returns the current time.
     """
 
     def __init__(self, engine: Engine, settings: Settings, clock: Callable[[], datetime] = now_utc) -> None:
@@ -85,23 +66,23 @@ class JobStore:
         self._now = clock
 
     def close(self) -> None:
-        """Give the connections back; after a fork, the child opens a store of its own."""
+        """Close the connections. A forked child opens its own store."""
         self._engine.dispose()
 
     def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
-        """Store jobs in one transaction; what became of each, in their order.
+        """Insert jobs in one transaction; the outcome for each, in order.
 
-        Their chunks count as published: send the messages next, or call `unpublished` where that fails.
+        Their chunks count as published: send the messages next, or call `unpublished` if that fails.
         """
         with self._writing() as connection:
             return insertion.insert_jobs(connection, jobs, self._now())
 
     def job(self, job_id: str) -> Job | None:
-        """A job as it is now; None if there is none (any more)."""
+        """A job; None if there is none, or none any more."""
         return self.progress([job_id]).get(job_id)
 
     def progress(self, job_ids: Collection[str]) -> dict[str, Job]:
-        """Jobs as they are now, those that there are, in one query."""
+        """Those of some jobs that exist, by id, in one query."""
         with self._reading() as connection:
             return queries.jobs_of(connection, job_ids)
 
@@ -109,84 +90,86 @@ class JobStore:
         """A page of jobs, newest first.
 
         Args:
-            state: only those of it.
-            before: (`created_at`, `job_id`) of the last job of the page before.
+            state: only jobs in this state.
+            before: `created_at` and `job_id` of the last job of the previous page.
             limit: most jobs of the page.
         """
         with self._reading() as connection:
             return queries.page(connection, state, before, limit)
 
     def result_chunks(self, job_id: str, first_row: int, rows: int) -> list[ResultChunk]:
-        """The finished chunks that hold any of these rows, in their order."""
+        """The finished chunks that hold any of some rows, in order."""
         with self._reading() as connection:
             return queries.results(connection, job_id, first_row, rows)
 
     def queued(self) -> int:
-        """How many chunks wait, counted up to one more than may."""
+        """The number of queued chunks, counted up to one more than `jobs.max_queued`."""
         with self._reading() as connection:
             return queries.count_queued(connection, self._settings.max_queued + 1)
 
     def claim(self, refs: Sequence[ChunkRef], worker: str, *, redelivered: bool) -> Claim:
-        """Give a worker those of some chunks that nobody has, or whose worker has gone.
+        """Claim chunks that no worker has, or whose worker is gone.
 
         Args:
             refs: the chunks.
-            worker: its name, to be shown.
-            redelivered: the broker says that whoever had the message has gone.
+            worker: the worker's name, which is shown to operators.
+            redelivered: whether the broker says that the worker that had the message is gone.
         """
         now, most = self._now(), self._settings.max_attempts
         with self._writing() as connection:
             claimed, used_up = claims.claim(
-                *(connection, refs, worker),
+                connection,
+                refs,
+                worker,
                 is_free=claims.free_chunks(now, redelivered=redelivered),
                 max_attempts=most,
                 now=now,
                 lease_until=self._lease(now),
             )
         gave_up = []
-        for ref in used_up:  # each in a transaction of its own, which locks all chunks of the job
+        for ref in used_up:  # each in its own transaction, because that locks all chunks of the job
             with self._writing() as connection:
                 if transitions.give_up(connection, ref, most, now, self._keep, redelivered=redelivered):
                     gave_up.append(ref)
         return Claim(claimed, gave_up)
 
     def finish(self, chunks: Sequence[FinishedChunk]) -> set[ChunkRef]:
-        """Keep results; of those chunks that were still their workers', which are the ones returned."""
+        """Store the results of those chunks whose claims still hold; the chunks' keys."""
         with self._writing() as connection:
             return transitions.finish(connection, chunks, self._now(), self._keep)
 
     def release(self, chunks: Sequence[ClaimedChunk]) -> None:
-        """Put chunks back into the queue as if they had not been begun."""
+        """Queue chunks again. The attempt does not count."""
         with self._writing() as connection:
             claims.put_back(connection, chunks, self._now(), attempts=-1)
 
     def retry_later(self, chunk: ClaimedChunk) -> None:
-        """Put a chunk back into the queue; the attempt counts."""
+        """Queue a chunk again. The attempt counts."""
         with self._writing() as connection:
             claims.put_back(connection, [chunk], self._now(), attempts=0)
 
     def fail(self, chunk: ClaimedChunk, problem: dict[str, Any]) -> None:
-        """Let the job of a chunk fail, if the chunk is still its worker's."""
+        """Fail the job of a chunk, if the claim of the chunk still holds."""
         with self._writing() as connection:
             transitions.fail(connection, chunk, problem, self._now(), self._keep)
 
     def renew(self, held: Collection[str]) -> set[str]:
-        """Give workers more time; the claims that still hold: the others were cancelled or taken over."""
+        """Renew leases; the claims that still hold. The others were cancelled or taken over."""
         with self._writing() as connection:
             return claims.renew(connection, held, self._lease(self._now()))
 
     def cancel(self, job_id: str) -> Job | None:
-        """Stop a job, unless it is finished; the job as it is then, None if there is none."""
+        """Cancel a job, unless it is finished; the job afterwards, None if there is none."""
         with self._writing() as connection:
             transitions.lock_job(connection, job_id)
             transitions.stop(connection, job_id, "cancelled", self._now(), self._keep)
             return queries.jobs_of(connection, [job_id]).get(job_id)
 
     def to_publish(self, *, queue_is_empty: bool, limit: int) -> list[tuple[ChunkRef, bool]]:
-        """Queued chunks for which no message seems to be on its way, and whether their jobs have several.
+        """Take queued chunks that seem to have no message, and whether their jobs have several chunks.
 
-        Chunks whose workers have gone are put back into the queue first, and are among them. What is returned counts
-        as published and is given to nobody else for a while.
+        Chunks whose lease has expired are queued first, and are among them. Those returned count as published, and no
+        other caller gets them for a while.
         """
         now = self._now()
         with self._writing() as connection:
@@ -194,17 +177,17 @@ class JobStore:
             return outbox.take_unpublished(connection, now, limit, queue_is_empty=queue_is_empty)
 
     def published(self, refs: Sequence[ChunkRef]) -> None:
-        """Note that messages for chunks were sent now."""
+        """Mark chunks as published: their messages were sent now."""
         with self._writing() as connection:
             outbox.mark_published(connection, refs, self._now())
 
     def unpublished(self, refs: Sequence[ChunkRef]) -> None:
-        """Note that messages for chunks could not be sent: the next `to_publish` has them."""
+        """Mark chunks as unpublished: their messages were not sent, so the next `to_publish` returns them."""
         with self._writing() as connection:
             outbox.mark_published(connection, refs, None)
 
     def retry(self, job_id: str) -> list[ChunkRef]:
-        """Queue the unfinished chunks of a failed job anew; they count as published, so send the messages next.
+        """Queue the unfinished chunks of a failed job again. They count as published, so send the messages next.
 
         Raises:
             DatabaseError: there is no such job, or it has not failed.
@@ -227,38 +210,38 @@ class JobStore:
             raise _not_failed(job_id)
 
     def expire(self) -> list[str]:
-        """Delete the jobs that have expired; their ids, whose files are to be deleted next."""
+        """Delete the expired jobs; their ids. The caller deletes their files next."""
         expired: list[str] = []
         while True:
             with self._writing() as connection:
                 batch = transitions.expire(connection, self._now())
             expired += batch
-            if len(batch) < transitions.EXPIRED_AT_ONCE:
+            if len(batch) < transitions.EXPIRED_BATCH:
                 return expired
 
     def webhooks_due(self, limit: int) -> list[Job]:
-        """Jobs whose webhooks are to be sent now; nobody else is given them for a while."""
+        """Take jobs whose webhooks are due. No other caller gets them for a while."""
         with self._writing() as connection:
             ids = outbox.take_webhooks(connection, self._now(), limit)
             return list(queries.jobs_of(connection, ids).values())
 
     def webhook_done(self, job_id: str, delivered: bool, next_at: datetime | None) -> None:
-        """Count a try of a webhook; not delivered and without a next time, it has failed."""
+        """Store the outcome of a webhook. If it was not delivered and has no next time, it has failed."""
         with self._writing() as connection:
             outbox.mark_webhook(connection, job_id, delivered, next_at)
 
     def statistics(self) -> QueueStatistics:
-        """How the queue is doing."""
+        """Counts and ages of what is in the queue."""
         with self._reading() as connection:
             return queries.statistics(connection, self._now())
 
     def running(self, limit: int) -> list[RunningChunk]:
-        """What workers are at, the longest first."""
+        """The chunks that workers are running, the longest first."""
         with self._reading() as connection:
             return queries.running(connection, limit)
 
     def activity(self, seconds: float) -> Activity:
-        """What was finished in these last seconds."""
+        """What was finished within the last seconds."""
         with self._reading() as connection:
             return queries.activity(connection, self._now(), seconds, self._keep)
 
@@ -281,5 +264,5 @@ class JobStore:
 
 
 def _not_failed(job_id: str) -> DatabaseError:
-    advice = "`ml-service jobs dead list` shows those that have"
+    advice = "`ml-service jobs dead list` shows failed jobs"
     return DatabaseError(Fault(f"there is no job {job_id} that has failed", advice=advice))

@@ -1,6 +1,7 @@
-"""The way of a service to its jobs: opened at the first use, so that a service without jobs loads and connects nothing.
+"""The store of jobs as a serving process uses it: opened at the first call, and called from worker threads.
 
-What is asked of the database is asked in threads: its driver waits.
+The store's modules are imported at that first call, because a service whose callers send no jobs should not load
+SQLAlchemy. Calls run in threads because the database drivers block.
 """
 
 import logging
@@ -11,23 +12,23 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from ml_microservice.errors import ServiceError
-from ml_microservice.inference.problems import Problem
+from ml_microservice.jobs.problems import jobs_unavailable
 from ml_microservice.settings import Settings
 
 if TYPE_CHECKING:
     from ml_microservice.jobs.store.job_store import JobStore
 
 logger = logging.getLogger(__name__)
-AT_ONCE = 4
-"""Questions that are asked at a time by one process: as many connections does it have."""
+MAX_CALLS = 4
+"""Most calls that one process makes at a time. It has as many connections."""
 Answer = TypeVar("Answer")
 
 
 class LazyJobStore:
-    """Asks the store of jobs; usable from all threads.
+    """Opens the store of jobs at the first call. Threads may share it.
 
     Args:
-        settings: of the project.
+        settings: the project's.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,30 +37,31 @@ class LazyJobStore:
         self._store: JobStore | None = None
         self._limiter: CapacityLimiter | None = None
 
-    async def call_async(self, ask: "Callable[[JobStore], Answer]") -> Answer:
-        """As `ask`, without standing in the event loop's way.
+    async def call_async(self, query: "Callable[[JobStore], Answer]") -> Answer:
+        """Call the store in a thread.
 
         Raises:
             Problem: the database does not answer.
         """
         if self._limiter is None:
-            self._limiter = CapacityLimiter(AT_ONCE)
-        return await to_thread.run_sync(self.call, ask, limiter=self._limiter)
+            self._limiter = CapacityLimiter(MAX_CALLS)
+        return await to_thread.run_sync(self.call, query, limiter=self._limiter)
 
-    def call(self, ask: "Callable[[JobStore], Answer]") -> Answer:
-        """What the store says.
+    def call(self, query: "Callable[[JobStore], Answer]") -> Answer:
+        """Call the store.
 
         Raises:
             Problem: the database does not answer.
         """
         try:
-            return ask(self._opened())
+            return query(self._opened())
         except ServiceError as error:
-            logger.error("the database of jobs failed: %s", error)
-            raise database_away() from None
+            logger.error("the jobs database failed: %s", error)
+            detail = "The jobs database does not answer; see the service's log. Try again: nothing is lost."
+            raise jobs_unavailable(detail, retry_seconds=5) from None
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the store's connections."""
         with self._lock:
             store, self._store = self._store, None
         if store is not None:
@@ -72,9 +74,3 @@ class LazyJobStore:
 
                 self._store = open_job_store(self._settings)
             return self._store
-
-
-def database_away() -> Problem:
-    """Jobs cannot be asked for or taken, since their database does not answer."""
-    detail = "The database of jobs does not answer; the service's log says why. Try again: nothing is lost."
-    return Problem(503, "jobs-unavailable", "Jobs are not available", detail, headers={"retry-after": "5"})

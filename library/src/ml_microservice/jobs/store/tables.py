@@ -1,4 +1,4 @@
-"""The tables of jobs, on SQLite and PostgreSQL. A change here needs a migration; a test compares the two."""
+"""The tables of jobs, on SQLite and PostgreSQL. A change here needs a migration; a test compares both."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
@@ -51,7 +51,7 @@ chunks = Table(
     Column("lease_until", Moment, comment="When another may take it"),
     Column("started_at", Moment, comment="Of the last attempt"),
     Column("finished_at", Moment),
-    # Last, since SQLite reads a row from its start: what is counted is found without them.
+    # Large columns come last: SQLite reads a row from its start, so counting never reads them.
     Column("body", LargeBinary, comment="Unless it is in the storage; none once it is of no use any more"),
     Column("result", LargeBinary, comment="Unless it is in the storage"),
     CheckConstraint("state IN ('queued', 'running', 'done', 'stopped')", name="job_chunks_state"),

@@ -1,4 +1,4 @@
-"""How jobs end: their last chunk is finished, they fail, are cancelled, dropped or too old. And how they begin anew."""
+"""Transitions of jobs: finished, failed, cancelled, queued again, and deleted."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,22 +22,22 @@ from ml_microservice.database.columns import Moment
 from ml_microservice.inference.problems import Problem
 from ml_microservice.jobs.job import ChunkRef, ClaimedChunk, FinishedChunk
 from ml_microservice.jobs.store.claims import free_chunks, lock_claimed, same_chunk
-from ml_microservice.jobs.store.rows_parameter import given
+from ml_microservice.jobs.store.rows_parameter import rows_parameter
 from ml_microservice.jobs.store.tables import chunks, jobs
 
 UNFINISHED = ("queued", "running")
-EXPIRED_AT_ONCE = 500
-"""Jobs that are deleted in one transaction, so that nobody waits for long."""
+EXPIRED_BATCH = 500
+"""Expired jobs that one transaction deletes, so that no other waits long for it."""
 
 
 def finish(connection: Connection, finished: Sequence[FinishedChunk], now: datetime, keep: timedelta) -> set[ChunkRef]:
-    """Keep the results of those chunks that are still their workers', and count them; which they are."""
+    """Store the results of those chunks whose claims still hold, and count them; the chunks' keys."""
     by_ref = {(chunk.job_id, chunk.number): chunk for chunk in finished}
     mine = lock_claimed(connection, [(*ref, chunk.claim) for ref, chunk in by_ref.items()])
-    # What is done already, by this very claim, was kept by an earlier call whose answer did not arrive.
+    # Idempotent: a chunk that is done by the same claim was stored by an earlier call whose answer got lost.
     running = [row for row in mine if row.state == "running"]
     if running:
-        _keep_results(connection, [by_ref[row.job_id, row.number] for row in running], now)
+        _store_results(connection, [by_ref[row.job_id, row.number] for row in running], now)
         totals: dict[str, list[int]] = {}
         for row in running:
             total = totals.setdefault(row.job_id, [0, 0, 0])
@@ -47,13 +47,13 @@ def finish(connection: Connection, finished: Sequence[FinishedChunk], now: datet
     return {(row.job_id, row.number) for row in mine}
 
 
-def _keep_results(connection: Connection, finished: Sequence[FinishedChunk], now: datetime) -> None:
-    # What was asked is not needed any more.
+def _store_results(connection: Connection, finished: Sequence[FinishedChunk], now: datetime) -> None:
+    # The body is not needed any more.
     values = {"state": "done", "finished_at": now, "lease_until": None, "body": None}
     rows = [(chunk.job_id, chunk.number, chunk.result) for chunk in finished]
     c = chunks.c
     if connection.dialect.name == "postgresql":
-        table = given(connection, rows, *(c.job_id, c.number, c.result))
+        table = rows_parameter(connection, rows, c.job_id, c.number, c.result)
         connection.execute(update(chunks).where(same_chunk(table)).values(**values, result=table.c.result))
     else:
         one = update(chunks).where(c.job_id == bindparam("of_job"), c.number == bindparam("of_number"))
@@ -64,11 +64,11 @@ def _keep_results(connection: Connection, finished: Sequence[FinishedChunk], now
 
 
 def _count(connection: Connection, totals: dict[str, list[int]], now: datetime, keep: timedelta) -> None:
-    """Add to what jobs have done. Their rows are locked last of all, since chunks of one job finish at a time."""
+    """Add to the counts of jobs. Their rows are locked last, because chunks of one job finish at the same time."""
     j = jobs.c
     rows = [(job_id, *total) for job_id, total in sorted(totals.items())]
     added = [column(name, Integer()) for name in ("new_chunks", "new_rows", "new_failed")]
-    table = given(connection, rows, j.job_id, *added)
+    table = rows_parameter(connection, rows, j.job_id, *added)
     locked = (
         select(*table.c)
         .select_from(jobs.join(table, j.job_id == table.c.job_id))
@@ -87,7 +87,7 @@ def _count(connection: Connection, totals: dict[str, list[int]], now: datetime, 
 
 
 def fail(connection: Connection, chunk: ClaimedChunk, problem: dict[str, Any], now: datetime, keep: timedelta) -> None:
-    """Let a job fail for the sake of a chunk, if that is still its worker's."""
+    """Fail the job of a chunk, if the claim of the chunk still holds."""
     c = chunks.c
     lock_job(connection, chunk.job_id)
     is_it = (c.job_id == chunk.job_id) & (c.number == chunk.number)
@@ -99,7 +99,7 @@ def fail(connection: Connection, chunk: ClaimedChunk, problem: dict[str, Any], n
 def give_up(
     connection: Connection, ref: ChunkRef, max_attempts: int, now: datetime, keep: timedelta, *, redelivered: bool
 ) -> bool:
-    """Let a job fail for the sake of a chunk that is free and was begun too often; whether it has."""
+    """Fail the job of a free chunk whose attempts are used up; whether it was failed."""
     c = chunks.c
     lock_job(connection, ref[0])
     is_it = (c.job_id == ref[0]) & (c.number == ref[1])
@@ -112,9 +112,9 @@ def give_up(
 
 
 def gave_up(first_row: int, rows: int, attempts: int) -> Problem:
-    """A job whose workers die, or take too long, every time."""
+    """The problem for a job whose attempts all died or took too long."""
     which = f"row {first_row}" if rows == 1 else f"rows {first_row} to {first_row + rows - 1}"
-    detail = f"The prediction of {which} (counted from 0) was begun {attempts} times and never came to an end."
+    detail = f"The prediction of {which} (counted from 0) was started {attempts} times and never finished."
     return Problem(500, "job-gave-up", "The job was given up", detail)
 
 
@@ -126,12 +126,12 @@ def stop(
     keep: timedelta,
     problem: dict[str, Any] | None = None,
 ) -> None:
-    """End a job, if it has not ended: what is queued is not begun, and who works on it has lost his claim."""
+    """End an unfinished job: its queued chunks never start, and the claims of its running ones end."""
     c, j = chunks.c, jobs.c
     # A failed job can be retried, a cancelled one cannot.
-    forgotten = {"body": None} if state == "cancelled" else {}
+    no_body = {"body": None} if state == "cancelled" else {}
     unfinished = update(chunks).where(c.job_id == job_id, c.state.in_(UNFINISHED))
-    connection.execute(unfinished.values(state="stopped", claim=None, lease_until=None, **forgotten))
+    connection.execute(unfinished.values(state="stopped", claim=None, lease_until=None, **no_body))
     ended = {**_ended(state, now, keep), "problem": problem}
     connection.execute(update(jobs).where(j.job_id == job_id, j.state.in_(UNFINISHED)).values(**ended))
 
@@ -147,7 +147,7 @@ def _ended(state: str, now: datetime, keep: timedelta) -> dict[str, ColumnElemen
 
 
 def restart(connection: Connection, job_id: str, now: datetime) -> list[ChunkRef] | None:
-    """Queue the unfinished chunks of a failed job as if they had never been begun; None if it has not failed."""
+    """Queue the unfinished chunks of a failed job, with no attempts counted; None if the job has not failed."""
     c, j = chunks.c, jobs.c
     lock_job(connection, job_id)
     if connection.execute(select(j.job_id).where(j.job_id == job_id, j.state == "failed")).first() is None:
@@ -163,7 +163,7 @@ def restart(connection: Connection, job_id: str, now: datetime) -> list[ChunkRef
 
 
 def drop(connection: Connection, job_id: str) -> bool:
-    """Delete a failed job; whether there was one."""
+    """Delete a failed job; False if there is no such job."""
     j = jobs.c
     lock_job(connection, job_id)
     if connection.execute(select(j.job_id).where(j.job_id == job_id, j.state == "failed")).first() is None:
@@ -174,12 +174,12 @@ def drop(connection: Connection, job_id: str) -> bool:
 
 
 def expire(connection: Connection, now: datetime) -> list[str]:
-    """Delete some of the jobs that have expired; their ids."""
+    """Delete a batch of expired jobs; their ids."""
     j = jobs.c
-    oldest = select(j.job_id).where(j.expires_at <= now).order_by(j.expires_at).limit(EXPIRED_AT_ONCE)
+    oldest = select(j.job_id).where(j.expires_at <= now).order_by(j.expires_at).limit(EXPIRED_BATCH)
     ids = list(connection.execute(oldest).scalars())
     lock_job(connection, *ids)
-    # One of them may have been retried before it was locked.
+    # A job may have been queued again before it was locked.
     expired = list(connection.execute(select(j.job_id).where(j.job_id.in_(ids), j.expires_at <= now)).scalars())
     connection.execute(delete(chunks).where(chunks.c.job_id.in_(expired)))
     connection.execute(delete(jobs).where(j.job_id.in_(expired)))
@@ -187,7 +187,7 @@ def expire(connection: Connection, now: datetime) -> list[str]:
 
 
 def lock_job(connection: Connection, *job_ids: str) -> None:
-    """Lock all chunks of jobs, and so out everybody who would change them; on SQLite, everybody is already."""
+    """Lock all chunks of jobs, so that no other transaction changes them. On SQLite, a writer excludes all others."""
     if connection.dialect.name == "postgresql":
         c = chunks.c
         every = select(c.number).where(c.job_id.in_(job_ids)).order_by(c.job_id, c.number)

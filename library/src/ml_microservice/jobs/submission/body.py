@@ -1,7 +1,7 @@
-"""Receiving a body: in memory while it is small, on disk beyond.
+"""Receives the body of a submission: in memory while it is small, else in a temporary file.
 
-Cutting begins once all of it is there. So a slow caller holds no thread, a body beyond the limit has left nothing, and
-what a repeated key has to repeat is known before anything is written.
+The body is split into chunks only once it is complete. So a slow caller occupies no thread, a body beyond the limit
+leaves nothing behind, and the digest that a repeated idempotency key must match is known before anything is stored.
 """
 
 import hashlib
@@ -16,85 +16,96 @@ from typing import IO, Any
 from anyio import to_thread
 
 from ml_microservice.inference.problems import Problem, body_too_large
+from ml_microservice.jobs.problems import jobs_unavailable
 from ml_microservice.settings import Settings
 
 logger = logging.getLogger(__name__)
-IN_MEMORY_BYTES = 2**20
+MAX_MEMORY_BYTES = 2**20
 JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Received:
-    """A body as it was sent."""
+class Submission:
+    """What a caller sends to `POST /jobs`."""
+
+    body: AsyncIterable[bytes]
+    """The body, in blocks as they arrive."""
+    media_type: str
+    content_length: int
+    """The announced length of the body; 0 if the caller announced none."""
+    idempotency_key: str | None = None
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True)
+class ReceivedBody:
+    """A complete body."""
 
     media_type: str
     file: IO[bytes]
-    """At its start."""
+    """The body, positioned at its start."""
     size: int
-    """In bytes."""
+    """Number of bytes."""
     digest: str
     """SHA-256 of media type and body."""
 
 
 @asynccontextmanager
-async def received(
-    parts: AsyncIterable[bytes], media_type: str, announced: int, settings: Settings
-) -> AsyncIterator[Received]:
-    """A body, as long as the block lasts.
+async def receive_body(submission: Submission, settings: Settings) -> AsyncIterator[ReceivedBody]:
+    """Receive a body, and keep it for the duration of the block.
 
     Args:
-        parts: as they come.
-        media_type: of the body; JSON is read as a whole, and so has a lower limit.
-        announced: the length that the caller said; 0 if none.
-        settings: of the project.
+        submission: the submission, whose body is read. JSON has a lower limit because it is read as a whole.
+        settings: the project's.
 
     Raises:
-        Problem: it is too large, or cannot be kept.
+        Problem: the body is too large, or the disk cannot hold it.
     """
+    media_type = submission.media_type
     is_json = media_type == JSON
     limit = min(settings.api.max_body_bytes, settings.jobs.max_body_bytes) if is_json else settings.jobs.max_body_bytes
-    if announced > limit:
+    if submission.content_length > limit:
         raise _too_large(limit, is_json)
     digest = hashlib.sha256(media_type.encode() + b"\0")
-    taken: list[bytes] = []
+    blocks: list[bytes] = []
     size = held = 0
     file: Any = None
     try:
-        async for part in parts:
-            size += len(part)
+        async for block in submission.body:
+            size += len(block)
             if size > limit:
                 raise _too_large(limit, is_json)
-            taken.append(part)
-            held += len(part)
-            if held > IN_MEMORY_BYTES and not is_json:
+            blocks.append(block)
+            held += len(block)
+            if held > MAX_MEMORY_BYTES and not is_json:
                 file = file or tempfile.TemporaryFile()  # noqa: SIM115
-                await to_thread.run_sync(_keep, file, digest, taken)
-                taken, held = [], 0
+                await to_thread.run_sync(_write, file, digest, blocks)
+                blocks, held = [], 0
         if file is None:
-            body = b"".join(taken)
-            if size > IN_MEMORY_BYTES:
+            body = b"".join(blocks)
+            if size > MAX_MEMORY_BYTES:
                 await to_thread.run_sync(digest.update, body)
             else:
                 digest.update(body)
             file = io.BytesIO(body)
         else:
-            await to_thread.run_sync(_keep, file, digest, taken)
+            await to_thread.run_sync(_write, file, digest, blocks)
             file.seek(0)
-        yield Received(media_type, file, size, digest.hexdigest())
+        yield ReceivedBody(media_type, file, size, digest.hexdigest())
     finally:
         if file is not None:
             file.close()
 
 
-def _keep(file: IO[bytes], digest: Any, parts: list[bytes]) -> None:
+def _write(file: IO[bytes], digest: Any, blocks: list[bytes]) -> None:
     try:
-        for part in parts:
-            digest.update(part)
-            file.write(part)
+        for block in blocks:
+            digest.update(block)
+            file.write(block)
         file.flush()
     except OSError as error:
-        logger.error("a body cannot be kept on disk: %s", error)
-        raise not_kept() from None
+        logger.error("cannot write a body to the disk: %s", error)
+        raise not_stored() from None
 
 
 def _too_large(limit: int, is_json: bool) -> Problem:
@@ -104,7 +115,6 @@ def _too_large(limit: int, is_json: bool) -> Problem:
     return problem
 
 
-def not_kept() -> Problem:
-    """A body for which there is no room on the disk."""
-    detail = "The body cannot be kept: the service's log says why."
-    return Problem(503, "jobs-unavailable", "Jobs are not available", detail, headers={"retry-after": "30"})
+def not_stored() -> Problem:
+    """The problem for a body that the disk or the storage cannot hold."""
+    return jobs_unavailable("The body cannot be stored; see the service's log.", retry_seconds=30)

@@ -1,9 +1,12 @@
-"""Cutting a body into chunks that are read alone, each as if it had been sent by itself.
+"""Splits a body into chunks. Each chunk is a complete body, which a worker reads by itself.
 
-A body that `/predict/batch` would refuse is refused here in the same words, before its job is there.
+A body that `/predict/batch` would refuse is refused here by the same problem, before its job exists.
+
+pyarrow is imported for tables only, because most services never receive one and it takes long to load.
 """
 
 import csv
+import mmap
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import IO, Any, NamedTuple
@@ -22,31 +25,31 @@ from ml_microservice.inference.rows import RowReader
 from ml_microservice.inference.served_model import ServedModel
 
 CHUNK_BYTES = 8 * 2**20
-"""Beyond this size a chunk is full, however few its rows are: it is read into memory as a whole."""
+"""A chunk of this size is full, however few its rows: a worker reads it into memory as a whole."""
 LONGEST_LINE = 16 * 2**20
 READ_BYTES = 2**20
-"""Of a column of Parquet, that are read at a time."""
+"""Bytes of a Parquet column that are read at a time."""
 FIELD_LIMIT = csv.field_size_limit()
-"""Characters of a CSV field, beyond which Python's reader takes it for a mistake."""
+"""Longest CSV field that Python's reader accepts, in characters."""
 
 
-class Cut(NamedTuple):
+class BodyChunk(NamedTuple):
     """A chunk of a body."""
 
     rows: int
     body: bytes
 
 
-def cut(media_type: str, file: IO[bytes], chunk_rows: int) -> Iterator[Cut]:
-    """The chunks of a body in any format but JSON, in the form that `bodies.body_format` tells.
+def split_body(media_type: str, file: IO[bytes], chunk_rows: int) -> Iterator[BodyChunk]:
+    """Split a body of any format but JSON into chunks of the format that `chunk_format.body_format` names.
 
     Args:
-        media_type: of the body.
-        file: the body; Parquet and Arrow are read out of order.
+        media_type: the format of the body.
+        file: the body. Parquet and Arrow are not read in order, so it must be seekable.
         chunk_rows: most rows of a chunk.
 
     Raises:
-        Problem: it cannot be read.
+        Problem: the body cannot be read.
     """
     match media_type:
         case "application/x-ndjson":
@@ -57,47 +60,46 @@ def cut(media_type: str, file: IO[bytes], chunk_rows: int) -> Iterator[Cut]:
             return _tables(media_type, file, chunk_rows)
 
 
-def cut_json(body: bytes, served: ServedModel, chunk_rows: int) -> list[Cut]:
-    """The chunks of a JSON list, or the one of a JSON object, which is validated.
+def split_json(body: bytes, served: ServedModel, chunk_rows: int) -> list[BodyChunk]:
+    """Split a JSON list into chunks. A JSON object is validated and becomes one chunk.
 
     Raises:
-        Problem: it is neither, or the object breaks a rule of the features.
+        Problem: the body is neither, or the object breaks a rule of `features.yaml`.
     """
     if body.lstrip()[:1] != b"[":
         served.row(body)
-        return [Cut(1, body)]
+        return [BodyChunk(1, body)]
     try:
         items: list[Any] = from_json(body)
     except ValueError:
         items = RowReader(served).items(body)
     if len(items) <= chunk_rows and len(body) <= CHUNK_BYTES:
-        return [Cut(len(items), body)] if items else []
+        return [BodyChunk(len(items), body)] if items else []
     texts = (to_json(item, inf_nan_mode="constants") for item in items)
-    return [
-        Cut(one.rows, b"[" + one.body[:-1] + b"]") for one in _filled((text + b"," for text in texts), b"", chunk_rows)
-    ]
+    lists = _filled((text + b"," for text in texts), b"", chunk_rows)
+    return [BodyChunk(chunk.rows, b"[" + chunk.body[:-1] + b"]") for chunk in lists]
 
 
-def _filled(rows: Iterable[bytes], heading: bytes, chunk_rows: int) -> Iterator[Cut]:
-    """Chunks of rows of text."""
+def _filled(rows: Iterable[bytes], heading: bytes, chunk_rows: int) -> Iterator[BodyChunk]:
+    """Join rows of text to chunks, each with the heading."""
     taken: list[bytes] = []
     size = 0
     for row in rows:
         taken.append(row)
         size += len(row)
         if len(taken) == chunk_rows or size >= CHUNK_BYTES:
-            yield Cut(len(taken), heading + b"".join(taken))
+            yield BodyChunk(len(taken), heading + b"".join(taken))
             taken, size = [], 0
     if taken:
-        yield Cut(len(taken), heading + b"".join(taken))
+        yield BodyChunk(len(taken), heading + b"".join(taken))
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """Lines with their ends, of which Python's readers know three."""
-    while part := file.readline(LONGEST_LINE):
-        if len(part) == LONGEST_LINE and not part.endswith(b"\n"):
+    """Read lines with their ends: `\\n`, `\\r` or `\\r\\n`, as Python's readers do."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
             raise unreadable(name, f"a line has more than {LONGEST_LINE} bytes")
-        yield from part.splitlines(keepends=True) if b"\r" in part else (part,)
+        yield from line.splitlines(keepends=True) if b"\r" in line else (line,)
 
 
 def _json_lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -106,7 +108,7 @@ def _json_lines(file: IO[bytes]) -> Iterator[bytes]:
             yield text + b"\n"
 
 
-def _csv(file: IO[bytes], chunk_rows: int) -> Iterator[Cut]:
+def _csv(file: IO[bytes], chunk_rows: int) -> Iterator[BodyChunk]:
     records = _records(file)
     heading, names = next(records, (b"", []))
     check_names(names)
@@ -121,7 +123,7 @@ def _rows(records: Iterator[tuple[bytes, list[str]]], fields: int) -> Iterator[b
 
 
 def _records(file: IO[bytes]) -> Iterator[tuple[bytes, list[str]]]:
-    """Records as they are written, and their fields; the first one is the header, and later ones are not empty."""
+    """Read records, as text and as fields. The first record is the header; later empty ones are skipped."""
     lines = _lines(file, "CSV")
     taken: list[bytes] = []
 
@@ -137,7 +139,7 @@ def _records(file: IO[bytes]) -> Iterator[tuple[bytes, list[str]]]:
             taken.clear()
             if b'"' in line or len(line) > FIELD_LIMIT:
                 record = next(csv.reader(texts(line), strict=True))
-            else:  # no line end is within a field
+            else:  # without quotes, no field contains a line end
                 taken.append(line)
                 record = line.decode().rstrip("\r\n").split(",")
                 record = [] if record == [""] else record
@@ -149,8 +151,8 @@ def _records(file: IO[bytes]) -> Iterator[tuple[bytes, list[str]]]:
         raise unreadable("CSV", str(error)) from None
 
 
-def _tables(media_type: str, file: IO[bytes], chunk_rows: int) -> Iterator[Cut]:
-    """Chunks of record batches, as Arrow streams of plain types."""
+def _tables(media_type: str, file: IO[bytes], chunk_rows: int) -> Iterator[BodyChunk]:
+    """Split a table into Arrow streams, with columns of plain types."""
     import pyarrow as pa
 
     from ml_microservice.features.arrow_values import plain
@@ -168,16 +170,16 @@ def _tables(media_type: str, file: IO[bytes], chunk_rows: int) -> Iterator[Cut]:
 
 
 def _gathered(batches: Iterable[Any], chunk_rows: int) -> Iterator[list[Any]]:
-    """Record batches that together have the rows of a chunk."""
+    """Group record batches, sliced where needed, so that each group has the rows of a chunk."""
     taken: list[Any] = []
     rows = 0
     for batch in batches:
         start = 0
         while start < batch.num_rows:
-            piece = batch.slice(start, chunk_rows - rows)
-            taken.append(piece)
-            start += piece.num_rows
-            rows += piece.num_rows
+            sliced = batch.slice(start, chunk_rows - rows)
+            taken.append(sliced)
+            start += sliced.num_rows
+            rows += sliced.num_rows
             if rows == chunk_rows:
                 yield taken
                 taken, rows = [], 0
@@ -185,7 +187,7 @@ def _gathered(batches: Iterable[Any], chunk_rows: int) -> Iterator[list[Any]]:
         yield taken
 
 
-def _written(arrow: Any, table: Any, rows: int) -> Iterator[Cut]:
+def _written(arrow: Any, table: Any, rows: int) -> Iterator[BodyChunk]:
     if table.nbytes > CHUNK_BYTES and rows > 1:
         yield from _written(arrow, table.slice(0, rows // 2), rows // 2)
         yield from _written(arrow, table.slice(rows // 2), rows - rows // 2)
@@ -193,7 +195,7 @@ def _written(arrow: Any, table: Any, rows: int) -> Iterator[Cut]:
     sink = arrow.BufferOutputStream()
     with arrow.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    yield Cut(rows, sink.getvalue().to_pybytes())
+    yield BodyChunk(rows, sink.getvalue().to_pybytes())
 
 
 def _open_parquet(arrow: Any, file: IO[bytes], chunk_rows: int) -> tuple[list[str], Iterable[Any]]:
@@ -204,13 +206,13 @@ def _open_parquet(arrow: Any, file: IO[bytes], chunk_rows: int) -> tuple[list[st
     texts = [field.name for field in schema if arrow.types.is_string(field.type)]
     with_dictionaries = pq.ParquetFile(file, read_dictionary=texts, pre_buffer=False, buffer_size=READ_BYTES)
     if texts and _longest_text(arrow, with_dictionaries) * chunk_rows > MAX_TEXT_BYTES:
-        # Written out, a small file could fill the memory. Otherwise, dictionaries of many texts would take more of it.
+        # Dictionaries keep a small file with repeated long texts from filling the memory. Else, plain texts need less.
         opened = with_dictionaries
     return schema.names, opened.iter_batches(chunk_rows)
 
 
 def _longest_text(arrow: Any, file: Any) -> int:
-    """Bytes of the longest text in any dictionary of a Parquet file, each of which comes with its first row."""
+    """Bytes of the longest text in any dictionary of a Parquet file. A row group's first row brings its dictionary."""
     import pyarrow.compute as pc
 
     lengths = [
@@ -234,9 +236,7 @@ def _open_file(arrow: Any, file: IO[bytes], chunk_rows: int) -> tuple[list[str],
 
 
 def _mapped(arrow: Any, file: IO[bytes]) -> Any:
-    """A file on disk as memory that is read from it when it is looked at: a batch may be as large as the file."""
-    import mmap
-
+    """Map a file on disk into memory, because one record batch may be as large as the file."""
     try:
         return arrow.BufferReader(arrow.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except (OSError, ValueError):

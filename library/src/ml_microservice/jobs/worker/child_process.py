@@ -1,4 +1,4 @@
-"""What a process of a worker has of its own, made after it was forked."""
+"""A child process of a worker: the journal, connections and threads that it opens after the fork."""
 
 import logging
 from time import sleep
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Process:
+class ChildProcess:
     """A process that runs chunks.
 
     Args:
-        settings: of the project.
-        model: read before the fork.
-        name: of the process.
-        ending: of the worker.
+        settings: the project's.
+        model: the model, read before the fork.
+        name: name of this process.
+        shutdown: the worker's shutdown.
 
     Raises:
         ServiceError: the model or the folder of records cannot be used.
     """
 
-    def __init__(self, settings: Settings, model: ReadModel, name: str, ending: Shutdown) -> None:
+    def __init__(self, settings: Settings, model: ReadModel, name: str, shutdown: Shutdown) -> None:
         served = model.proved()
         self._journal: Journal | None = None
         recorder = records = None
@@ -47,18 +47,25 @@ class Process:
             recorder = Recorder(self._journal, settings.records, metrics.count_unlogged)
             schema, manifest = served.schema, served.manifest
             records = ModelRecorder(recorder, schema.spec, schema.classes, manifest.version, manifest.id)
-        self._store = _opened(settings, ending)
+        self._store = _open_store(settings, shutdown)
         jobs = settings.jobs
         runner = ChunkRunner(served, JobStorage(settings), jobs.inline_bytes, records)
-        self._watch = Watchdog(self._store, jobs.timeout_seconds, ending)
+        self._watchdog = Watchdog(self._store, jobs.timeout_seconds, shutdown)
         self._tracer = open_tracer(settings)
-        self.deliveries = MessageHandler(
-            self._store, runner, self._watch, recorder, ending, name, jobs.max_attempts, self._tracer
+        self.messages = MessageHandler(
+            store=self._store,
+            runner=runner,
+            watchdog=self._watchdog,
+            recorder=recorder,
+            shutdown=shutdown,
+            worker=name,
+            max_attempts=jobs.max_attempts,
+            tracer=self._tracer,
         )
 
     def close(self) -> None:
-        """Sync the records, and let go of everything."""
-        self._watch.close()
+        """Sync the records, and close threads and connections."""
+        self._watchdog.close()
         if self._journal is not None:
             self._journal.close()
         self._store.close()
@@ -66,17 +73,17 @@ class Process:
             self._tracer.close()
 
 
-def _opened(settings: Settings, ending: Shutdown) -> "JobStore":
-    """The store of the jobs, once the database answers."""
-    open_engine(settings).dispose()  # what is wrong with its settings is said at once
-    is_told = False
+def _open_store(settings: Settings, shutdown: Shutdown) -> "JobStore":
+    """Open the store of jobs, once the database answers."""
+    open_engine(settings).dispose()  # faulty settings are reported at once
+    is_logged = False
     while True:
         try:
             return open_job_store(settings)
         except DatabaseError as error:
-            if ending.at is not None:
+            if shutdown.is_requested:
                 raise
-            if not is_told:
-                logger.warning("waiting for the database of jobs: %s", error)
-                is_told = True
+            if not is_logged:
+                logger.warning("waiting for the jobs database: %s", error)
+                is_logged = True
         sleep(LONGEST_WAIT_SECONDS)

@@ -1,10 +1,9 @@
-"""Running chunks: from their bodies to their results, with a record of every prediction before there is a result."""
+"""Runs chunks: reads a body, predicts its rows slice by slice, records every prediction, and then makes the result."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ml_microservice.features.columns import Columns
 from ml_microservice.inference.answer_table import NONE, AnswerTable
@@ -15,16 +14,14 @@ from ml_microservice.inference.row_predictions import predict_rows
 from ml_microservice.inference.rows import RowReader, Rows
 from ml_microservice.inference.served_model import ServedModel
 from ml_microservice.inference.stamps import Stamps
-from ml_microservice.jobs.chunk_format import body_format, body_name, result_name
+from ml_microservice.jobs.chunk_format import body_format
 from ml_microservice.jobs.job import ClaimedChunk, FinishedChunk
 from ml_microservice.jobs.results.chunk_result import pack
+from ml_microservice.jobs.storage import JobStorage, body_name, result_name
 from ml_microservice.jobs.worker.prediction_ids import prediction_ids
 from ml_microservice.jobs.worker.watchdog import WatchedChunks
 from ml_microservice.records.recorder import Call, ModelRecorder
 from ml_microservice.tracing.current_span import add_event
-
-if TYPE_CHECKING:
-    from ml_microservice.jobs.storage import JobStorage
 
 ROUTE = "job"
 
@@ -34,12 +31,12 @@ class Predicted(NamedTuple):
 
     rows: Rows
     predictions: Predictions
-    """Of those without a problem."""
+    """Predictions of the rows without a problem."""
     problems: dict[int, Problem]
     columns: Columns
-    """Of what was predicted."""
-    ids: list[str]
-    """Of the predictions."""
+    """Features of the rows without a problem."""
+    valid: list[int]
+    """Positions of the rows without a problem."""
 
 
 class ChunkRunner:
@@ -47,13 +44,13 @@ class ChunkRunner:
 
     Args:
         served: the model.
-        storage: of bodies and results that are not in the database.
+        storage: holds the bodies and results that are not in the database.
         inline_bytes: most bytes of a result that goes into the database.
-        records: of the model's predictions; None if they are not recorded.
+        records: records the model's predictions; None if they are not recorded.
     """
 
     def __init__(
-        self, served: ServedModel, storage: "JobStorage", inline_bytes: int, records: ModelRecorder | None
+        self, served: ServedModel, storage: JobStorage, inline_bytes: int, records: ModelRecorder | None
     ) -> None:
         self._served = served
         self._reader = RowReader(served)
@@ -63,23 +60,23 @@ class ChunkRunner:
         self._stamps = Stamps()
 
     def run_single(self, chunks: Sequence[ClaimedChunk], watched: WatchedChunks) -> list[FinishedChunk | Problem]:
-        """Run jobs of one object each, by one call of the model.
+        """Run jobs of one object each, with one call of the model.
 
         Returns:
-            For each its result, or why it has none.
+            For each chunk its result, or why there is none.
 
         Raises:
-            Stopped: they are to end.
+            Stopped: the watchdog has stopped the run.
             NotStored: the predictions cannot be recorded.
         """
         started = perf_counter()
-        rows = self._reader.each([self._body(chunk) for chunk in chunks])
-        predicted = self._predict(rows, lambda valid: [prediction_ids(chunks[row].job_id, [0])[0] for row in valid])
+        predicted = self._predict(self._reader.each([self._body(chunk) for chunk in chunks]))
+        ids = [prediction_ids(chunks[row].job_id, [0])[0] for row in predicted.valid]
         watched.check()
         time = self._stamps.now()
-        answers = self._recorded(predicted, Call(ROUTE, started, time))
+        answers = self._record(predicted, ids, Call(ROUTE, started, time))
         return [
-            predicted.problems.get(row) or self._finished(chunk, _alone(answers, row), time)
+            predicted.problems.get(row) or self._finish(chunk, answers.slice(row, row + 1), time)
             for row, chunk in enumerate(chunks)
         ]
 
@@ -87,65 +84,66 @@ class ChunkRunner:
         """Run a chunk of many rows, each of which may fail alone.
 
         Raises:
-            Stopped: it is to end.
+            Stopped: the watchdog has stopped the run.
             Problem: the body cannot be read.
             NotStored: the predictions cannot be recorded.
         """
         started = perf_counter()
         rows = body_format(chunk.media_type).read(self._reader, self._body(chunk))
-        pieces, first_row = [], chunk.first_row
-        for piece in rows.slices(SLICE_ROWS):
+        slices: list[tuple[Predicted, list[str]]] = []
+        first_row = chunk.first_row
+        for some in rows.slices(SLICE_ROWS):
             watched.check()
-            numbers = range(first_row, first_row + len(piece))
-            pieces.append(self._predict(piece, partial(_ids_of, chunk.job_id, numbers)))
-            first_row = numbers.stop
+            predicted = self._predict(some)
+            ids = prediction_ids(chunk.job_id, (first_row + row for row in predicted.valid))
+            slices.append((predicted, ids))
+            first_row += len(some)
         watched.check()
-        # Only now: what is stopped before it is done leaves no records of what nobody is told.
+        # Recorded only now, so that a run that is stopped leaves no records of predictions that nobody gets.
         call = Call(ROUTE, started, self._stamps.now())
-        answers = [self._recorded(predicted, call) for predicted in pieces]
-        return self._finished(chunk, AnswerTable.joined(answers) if answers else NONE, call.time)
+        answers = [self._record(predicted, ids, call) for predicted, ids in slices]
+        return self._finish(chunk, AnswerTable.joined(answers) if answers else NONE, call.time)
 
     def _body(self, chunk: ClaimedChunk) -> bytes:
         return self._storage.read(chunk.job_id, body_name(chunk.number)) if chunk.body is None else chunk.body
 
-    def _predict(self, rows: Rows, ids: Callable[[Iterable[int]], list[str]]) -> Predicted:
+    def _predict(self, rows: Rows) -> Predicted:
         predictions, problems, columns = predict_rows(self._served, rows)
         valid = [row for row in range(len(rows)) if row not in problems]
-        return Predicted(rows, predictions, problems, columns, ids(valid))
+        return Predicted(rows, predictions, problems, columns, valid)
 
-    def _recorded(self, predicted: Predicted, call: Call) -> AnswerTable:
-        """The answers, once they are recorded.
+    def _record(self, predicted: Predicted, ids: list[str], call: Call) -> AnswerTable:
+        """Record predictions, and make the answers.
 
         Raises:
-            NotStored: they cannot be, and may not be given.
+            NotStored: the predictions cannot be recorded, so there may be no answers.
         """
-        rows, predictions, problems, columns, ids = predicted
-        answers = AnswerTable.of(predictions, problems, ids, rows.entity_ids)
+        predictions, entity_ids = predicted.predictions, predicted.rows.entity_ids
+        answers = AnswerTable.of(predictions, predicted.problems, ids, entity_ids)
         if self._records is None or not ids:
             return answers
-        entity_ids = [entity_id for row, entity_id in enumerate(rows.entity_ids) if row not in problems]
-        values, probabilities = predictions.values, predictions.probabilities
-        is_logged = self._records.keep_rows(call, ids, entity_ids, columns, values, probabilities)
+        is_logged = self._records.keep_rows(
+            call,
+            ids,
+            [entity_ids[row] for row in predicted.valid],
+            predicted.columns,
+            predictions.values,
+            predictions.probabilities,
+        )
         add_event("recorded" if is_logged else "unlogged", {"rows": len(ids)})
         return replace(answers, is_logged=is_logged)
 
-    def _finished(self, chunk: ClaimedChunk, answers: AnswerTable, time: str) -> FinishedChunk:
+    def _finish(self, chunk: ClaimedChunk, answers: AnswerTable, time: str) -> FinishedChunk:
         provenance = {**self._served.provenance(), "timestamp": time}
         result: bytes | None = pack(answers, provenance, self._served.schema.classes)
         assert result is not None
         if len(result) > self._inline_bytes:
             self._storage.write(chunk.job_id, result_name(chunk.number), result)
             result = None
-        return FinishedChunk(chunk.job_id, chunk.number, chunk.claim, answers.failed, result)
-
-
-def _ids_of(job_id: str, numbers: Sequence[int], rows: Iterable[int]) -> list[str]:
-    """The ids of the predictions of some rows of a piece, by the numbers of all its rows in the job."""
-    return prediction_ids(job_id, (numbers[row] for row in rows))
-
-
-def _alone(answers: AnswerTable, row: int) -> AnswerTable:
-    """The answer to one row, as the answers to many."""
-    probabilities = None if answers.probabilities is None else answers.probabilities[row : row + 1]
-    ids, entity_ids = answers.prediction_ids[row : row + 1], answers.entity_ids[row : row + 1]
-    return AnswerTable(answers.values[row : row + 1], probabilities, {}, ids, entity_ids, answers.is_logged)
+        return FinishedChunk(
+            job_id=chunk.job_id,
+            number=chunk.number,
+            claim=chunk.claim,
+            rows_failed=answers.failed,
+            result=result,
+        )

@@ -1,4 +1,4 @@
-"""What a process of a worker does with a message: claim its chunks, run them, and keep what came of it."""
+"""Handles the messages of a child process: claims the chunks, runs them, and stores their results."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -25,98 +25,99 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
-"""Between two tries of what the database, or the disk, did not do."""
+"""Pauses between two tries to reach the database."""
+DISK_WAIT_SECONDS = 1
+"""Pause between two checks of a disk that takes no records."""
 Result = TypeVar("Result")
 
 
 class Outcome(Enum):
-    """What becomes of a message."""
+    """What happens to a message."""
 
     DONE = "done"
     RETURNED = "returned"
-    """To the queue, for another worker."""
+    """It is returned to the queue, for another worker."""
     DEAD = "dead"
-    """Its chunk was begun too often."""
+    """It becomes a dead letter: the attempts of its chunk are used up."""
 
 
 class MessageHandler:
     """Handles messages, one at a time.
 
     Args:
-        store: of the jobs.
-        runner: of their chunks.
-        watch: over what is run.
-        recorder: of predictions, if they are recorded.
-        ending: of the worker.
-        worker: this process's name.
-        max_attempts: of a chunk.
-        tracer: of this process, if there are traces.
+        store: the store of jobs.
+        runner: runs chunks.
+        watchdog: watches what runs.
+        recorder: records predictions; None if they are not recorded.
+        shutdown: the worker's shutdown.
+        worker: name of this process.
+        max_attempts: most attempts of a chunk.
+        tracer: traces runs; None without tracing.
     """
 
     def __init__(
         self,
+        *,
         store: "JobStore",
         runner: ChunkRunner,
-        watch: Watchdog,
+        watchdog: Watchdog,
         recorder: Recorder | None,
-        ending: Shutdown,
+        shutdown: Shutdown,
         worker: str,
         max_attempts: int,
-        tracer: "Tracer | None" = None,
+        tracer: "Tracer | None",
     ) -> None:
-        self._tracer = tracer
         self._store = store
         self._runner = runner
-        self._watch = watch
+        self._watchdog = watchdog
         self._recorder = recorder
-        self._ending = ending
+        self._shutdown = shutdown
         self._worker = worker
         self._max_attempts = max_attempts
+        self._tracer = tracer
 
-    def take(
+    def handle(
         self, refs: Sequence[ChunkRef], *, redelivered: bool, traces: Mapping[str, str] = MappingProxyType({})
     ) -> Outcome:
-        """Run what there is to run of a message's chunks.
+        """Run those chunks of a message that can be claimed.
 
         Args:
             refs: the chunks.
-            redelivered: whether the message was with another process before, which has not acknowledged it.
-            traces: `traceparent` of the jobs whose submissions are traced.
+            redelivered: whether another process had the message before and did not acknowledge it.
+            traces: `traceparent` of traced jobs, by job id.
         """
         try:
-            # Nothing is begun any more.
-            self._wait_for_disk(lambda: self._ending.at is not None)
-            claim = self._patiently(
-                lambda: self._store.claim(refs, self._worker, redelivered=redelivered),
-                lambda: self._ending.at is not None,
+            self._wait_for_disk()
+            claim = self._retried(
+                lambda: self._store.claim(refs, self._worker, redelivered=redelivered), may_start_work=True
             )
             for job_id, number in claim.gave_up:
-                logger.error("chunk %d of job %s was begun too often: the job has failed", number, job_id)
+                logger.error("the attempts of chunk %d of job %s are used up: the job has failed", number, job_id)
                 metrics.GAVE_UP.inc()
             if redelivered and len(refs) > 1:
-                self._part(claim.chunks)
+                self._separate(claim.chunks)
             elif claim.chunks:
                 self._run_all(claim.chunks, traces)
         except Stopped:
             return Outcome.RETURNED
         return Outcome.DEAD if claim.gave_up and len(refs) == 1 else Outcome.DONE
 
-    def _part(self, chunks: Sequence[ClaimedChunk]) -> None:
-        """Have chunks sent each by itself: one of them may have been the death of whoever ran them together."""
+    def _separate(self, chunks: Sequence[ClaimedChunk]) -> None:
+        """Have each chunk sent in its own message, since one of them may have killed the process that ran them all."""
         if chunks:
-            self._patiently(lambda: self._store.release(chunks))
+            self._retried(lambda: self._store.release(chunks))
             self._send_again(chunks)
 
     def _run_all(self, chunks: Sequence[ClaimedChunk], traces: Mapping[str, str]) -> None:
         """Run chunks: those of a single object together, the others one by one.
 
         Raises:
-            Stopped: the worker ends; what has no result is in the queue again.
+            Stopped: the worker shuts down. Chunks without a result are queued again.
         """
         metrics.ATTEMPTS.inc(len(chunks))
         single = [chunk for chunk in chunks if chunk.is_single]
         groups = [*([single] if single else []), *([chunk] for chunk in chunks if not chunk.is_single)]
-        with self._watch.over(chunks) as watched:
+        with self._watchdog.watch(chunks) as watched:
             for group in groups:
                 started = monotonic()
                 try:
@@ -125,9 +126,9 @@ class MessageHandler:
                         set_attribute("job.outcome", outcome)
                 except Stopped as stopped:
                     outcome = "stopped"
-                    if stopped.reason is Reason.ENDING:
+                    if stopped.reason is Reason.SHUTDOWN:
                         metrics.count_run("returned", started)
-                        self._patiently(lambda: self._store.release(watched.held))
+                        self._retried(lambda: self._store.release(watched.held))
                         raise
                     logger.warning("%s %s", _named(group), stopped)
                     if stopped.reason is Reason.LATE:
@@ -140,10 +141,13 @@ class MessageHandler:
         return nullcontext() if block is None else block
 
     def _run(self, group: Sequence[ClaimedChunk], watched: WatchedChunks) -> str:
-        """Run chunks together, and keep what came of each; what is to be counted.
+        """Run chunks together, and store the result of each.
+
+        Returns:
+            The outcome, for the metrics.
 
         Raises:
-            Stopped: they are to end without a result.
+            Stopped: the run was stopped and has no result.
         """
         try:
             with watched.run(group):
@@ -155,74 +159,77 @@ class MessageHandler:
                     else [self._runner.run(group[0], watched)]
                 )
         except NotStored as failed:
-            logger.error("%s cannot be recorded: %s", _named(group), failed.reason)
-            self._patiently(lambda: self._store.release(group))
+            logger.error("cannot record %s: %s", _named(group), failed.reason)
+            self._retried(lambda: self._store.release(group))
             self._send_again(group)
             return "returned"
-        except Problem as problem:  # of a body that nobody can read
+        except Problem as problem:  # the body cannot be read
             results = [problem]
         except Stopped:
             raise
         except Exception:
             logger.exception("%s failed", _named(group))
             return self._retry(group)
-        return self._keep(group, results)
+        return self._store_results(group, results)
 
-    def _keep(self, group: Sequence[ClaimedChunk], results: Sequence[FinishedChunk | Problem]) -> str:
-        """Store what came of chunks."""
+    def _store_results(self, group: Sequence[ClaimedChunk], results: Sequence[FinishedChunk | Problem]) -> str:
         finished = [result for result in results if isinstance(result, FinishedChunk)]
         if finished:
-            mine = self._patiently(lambda: self._store.finish(finished))
+            mine = self._retried(lambda: self._store.finish(finished))
             rows = {(chunk.job_id, chunk.number): chunk.rows for chunk in group}
             metrics.ROWS.inc(sum(rows[ref] for ref in mine))
             metrics.ROWS_FAILED.inc(sum(one.rows_failed for one in finished if (one.job_id, one.number) in mine))
-        retried = False
+        has_retries = False
         for chunk, result in zip(group, results, strict=True):
             if isinstance(result, Problem):
-                # The user's code may have needed something that was away.
+                # A server error may be temporary: the user's code may depend on something that is down.
                 if result.status >= 500 and chunk.attempts < self._max_attempts:
                     self._retry([chunk])
-                    retried = True
+                    has_retries = True
                 else:
-                    self._patiently(partial(self._store.fail, chunk, result.as_json()))
-        return "retried" if retried else "done" if finished else "failed"
+                    self._retried(partial(self._store.fail, chunk, result.as_json()))
+        return "retried" if has_retries else "done" if finished else "failed"
 
     def _retry(self, group: Sequence[ClaimedChunk]) -> str:
-        """Have chunks run once more: soon after the first attempt, and then when there is nothing else to do."""
+        """Queue chunks again: at once after the first attempt, and later when nothing else waits."""
         for chunk in group:
-            self._patiently(partial(self._store.retry_later, chunk))
+            self._retried(partial(self._store.retry_later, chunk))
             metrics.RETRIES.inc()
         self._send_again([chunk for chunk in group if chunk.attempts == 1])
         return "retried"
 
     def _send_again(self, chunks: Sequence[ClaimedChunk]) -> None:
-        """Have the sweeper send messages for chunks that are in the queue again, each by itself."""
+        """Have the sweeper send a message for each of some queued chunks."""
         if chunks:
-            self._patiently(lambda: self._store.unpublished([(chunk.job_id, chunk.number) for chunk in chunks]))
+            self._retried(lambda: self._store.unpublished([(chunk.job_id, chunk.number) for chunk in chunks]))
 
-    def _wait_for_disk(self, is_over: Callable[[], bool]) -> None:
-        """Begin nothing while it could not be recorded.
+    def _wait_for_disk(self) -> None:
+        """Wait until the disk takes records, since no chunk may run without them.
 
         Raises:
-            Stopped: the worker ends.
+            Stopped: the worker shuts down.
         """
         while self._recorder is not None:
             try:
                 self._recorder.check()
             except NotStored:
-                if is_over():
-                    raise Stopped(Reason.ENDING) from None
-                sleep(1)
+                if self._shutdown.is_requested:
+                    raise Stopped(Reason.SHUTDOWN) from None
+                sleep(DISK_WAIT_SECONDS)
             else:
                 break
-        if is_over():
-            raise Stopped(Reason.ENDING)
+        if self._shutdown.is_requested:
+            raise Stopped(Reason.SHUTDOWN)
 
-    def _patiently(self, call: Callable[[], Result], is_over: Callable[[], bool] | None = None) -> Result:
-        """What a call of the store gives, once the database answers.
+    def _retried(self, call: Callable[[], Result], *, may_start_work: bool = False) -> Result:
+        """Call the store, again and again until the database answers.
+
+        Args:
+            call: the call.
+            may_start_work: whether the call claims chunks, so that it is given up as soon as a shutdown is requested.
 
         Raises:
-            Stopped: the worker ends before that.
+            Stopped: the worker shuts down first.
         """
         wait = FIRST_WAIT_SECONDS
         while True:
@@ -230,14 +237,11 @@ class MessageHandler:
                 return call()
             except DatabaseError as error:
                 if wait == FIRST_WAIT_SECONDS:
-                    logger.warning("the database of jobs failed, waiting for it: %s", error)
-                if (is_over or self._is_over)():
-                    raise Stopped(Reason.ENDING) from error
+                    logger.warning("the jobs database failed; waiting for it: %s", error)
+                if self._shutdown.is_requested if may_start_work else self._shutdown.is_due:
+                    raise Stopped(Reason.SHUTDOWN) from error
             sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
-
-    def _is_over(self) -> bool:
-        return self._ending.at is not None and monotonic() >= self._ending.at
 
 
 def _named(chunks: Sequence[ClaimedChunk]) -> str:

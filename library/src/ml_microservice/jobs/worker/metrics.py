@@ -1,6 +1,6 @@
-"""Prometheus metrics of a worker, of all its processes together.
+"""Prometheus metrics of a worker, added up over its processes.
 
-`PROMETHEUS_MULTIPROC_DIR` is set before this is imported.
+The main process sets `PROMETHEUS_MULTIPROC_DIR` before it imports this module.
 """
 
 from time import monotonic
@@ -27,7 +27,7 @@ SWEPT = Counter("jobs_swept", "What the sweeper did: sent messages again, delete
 
 
 def count_run(outcome: str, started: float) -> None:
-    """Count a run that began at a moment of the monotonic clock."""
+    """Count a run that started at a time of the monotonic clock."""
     RUNS.labels(outcome).observe(monotonic() - started)
 
 
@@ -37,10 +37,10 @@ def count_unlogged(count: int) -> None:
 
 
 def serve(host: str, port: int) -> None:
-    """Answer `/metrics` with those of all processes, by a thread.
+    """Serve `/metrics` for all processes from a thread.
 
     Raises:
-        OSError: the port cannot be used.
+        OSError: the port is taken.
     """
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

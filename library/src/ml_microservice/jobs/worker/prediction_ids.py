@@ -1,7 +1,6 @@
-"""Prediction ids of jobs: the same whenever a row is predicted again, so that its record replaces nothing and doubles
-nothing.
+"""Idempotent prediction ids: a row of a job that is predicted twice has the same id, and so one record.
 
-UUIDs of version 8 (RFC 9562), whose 122 free bits are those of a hash of the job's id and of the row's number in it.
+They are UUIDs of version 8 (RFC 9562). Their 122 free bits come from a hash of the job's id and the row's number.
 """
 
 from collections.abc import Iterable
@@ -16,11 +15,11 @@ VERSION = 8
 
 
 def prediction_ids(job_id: str, rows: Iterable[int]) -> list[str]:
-    """The ids of predictions: BLAKE2b of the row's number, with the job's id as the key.
+    """Hash each row's number by BLAKE2b, with the job's id as the key.
 
     Args:
-        job_id: UUID.
-        rows: numbers of rows, from 0 in the whole job.
+        job_id: a UUID.
+        rows: row numbers, counted from 0 in the whole job.
     """
     keyed = blake2b(key=UUID(job_id).bytes, digest_size=16)
     digests = []

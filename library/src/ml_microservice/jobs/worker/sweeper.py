@@ -1,6 +1,6 @@
-"""The sweeper: sends messages that were lost, takes chunks from workers that are gone, and clears away what is old.
+"""The sweeper: sends lost messages again, frees chunks whose lease has expired, sends webhooks, and deletes old jobs.
 
-A process beside a worker's, `ml-service sweep`. Several of them do each other no harm.
+It is a child process of each worker, `ml-service sweep`. Several sweepers may run at a time.
 """
 
 import logging
@@ -10,95 +10,89 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from ml_microservice.errors import ServiceError
 from ml_microservice.jobs.job import ChunkRef
-from ml_microservice.jobs.queue.job_queue import JobQueue
-from ml_microservice.jobs.submission.publisher import MESSAGE_CHUNKS
+from ml_microservice.jobs.queue.job_queue import JobQueue, shared_messages
+from ml_microservice.jobs.storage import JobStorage
+from ml_microservice.jobs.store.job_store import JobStore, open_job_store
+from ml_microservice.jobs.webhooks.delivery import deliver_due
 from ml_microservice.jobs.worker import metrics
 from ml_microservice.settings import Settings
-
-if TYPE_CHECKING:
-    from ml_microservice.jobs.storage import JobStorage
-    from ml_microservice.jobs.store.job_store import JobStore
 
 logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 2.0
 TIDY_SECONDS = 60.0
-"""Between two looks for expired jobs."""
+"""Time between two deletions of old jobs."""
 ORPHANED_SECONDS = 3600.0
-"""Age of files without a job before they are deleted: a body is stored before its job is."""
-AT_ONCE = 500
-"""Messages that are sent before the next look."""
+"""Age at which files without a job are deleted. A body is written before its job is inserted."""
+BATCH_CHUNKS = 500
+"""Chunks whose messages are sent at a time."""
 
 
 class Sweeper:
-    """Sweeps until it is told to end.
+    """Sweeps until it is stopped.
 
     Args:
-        settings: of the project.
-        open_store: opens the store of the jobs.
-        queue: to the workers.
-        storage: of bodies and results.
-        ended: set when it is to end.
+        settings: the project's.
+        queue: sends messages.
+        storage: holds bodies and results.
+        stopping: set to stop the sweeper.
     """
 
     def __init__(
         self,
         settings: Settings,
-        open_store: "Callable[[], JobStore]",
         queue: JobQueue,
-        storage: "JobStorage",
-        ended: threading.Event,
+        storage: JobStorage,
+        stopping: threading.Event,
     ) -> None:
         self._settings = settings
-        self._open_store = open_store
         self._queue = queue
         self._storage = storage
-        self._ended = ended
+        self._stopping = stopping
         self._orphans: dict[str, float] = {}
-        """When they were first seen, by the id of the job that there is not."""
+        """When files without a job were first seen, by job id."""
         self._next_tidy = 0.0
 
     def run(self) -> None:
-        """Sweep; webhooks are sent by a thread of their own, so that a slow receiver holds up no jobs."""
-        hooks = threading.Thread(target=self._each, args=(self._send_webhooks,), name="webhooks", daemon=True)
+        """Sweep. A second thread sends the webhooks, so that a slow receiver delays no jobs."""
+        hooks = threading.Thread(target=self._repeat, args=(self._send_webhooks,), name="webhooks", daemon=True)
         hooks.start()
-        self._each(self._sweep)
+        self._repeat(self._sweep)
 
-    def _each(self, sweep: "Callable[[JobStore], None]") -> None:
-        """Sweep again and again; what is away is told of once, and waited for."""
-        trouble, store = "", None
-        while not self._ended.is_set():
+    def _repeat(self, sweep: Callable[[JobStore], None]) -> None:
+        """Sweep again and again. A failure is logged once, and retried."""
+        failure, store = "", None
+        while not self._stopping.is_set():
             try:
-                store = store or self._open_store()
+                store = store or open_job_store(self._settings)
                 sweep(store)
-                trouble = ""
+                failure = ""
             except ServiceError as error:
-                if str(error) != trouble:
+                if str(error) != failure:
                     logger.warning("%s; trying again", error)
-                trouble = str(error)
+                failure = str(error)
             except Exception:
-                logger.exception("the sweeper failed; it goes on")
-            self._ended.wait(SWEEP_SECONDS)
+                logger.exception("the sweeper failed; it continues")
+            self._stopping.wait(SWEEP_SECONDS)
 
-    def _sweep(self, store: "JobStore") -> None:
+    def _sweep(self, store: JobStore) -> None:
         self.publish(store)
         if monotonic() >= self._next_tidy:
             self.tidy(store)
             self._next_tidy = monotonic() + TIDY_SECONDS
 
-    def publish(self, store: "JobStore") -> None:
-        """Send messages for chunks that wait and for which there seems to be none.
+    def publish(self, store: JobStore) -> None:
+        """Send messages for queued chunks that seem to have none.
 
         Raises:
-            BrokerError: the broker is away.
-            DatabaseError: the database is.
+            BrokerError: the broker is down.
+            DatabaseError: the database is down.
         """
-        while not self._ended.is_set():
+        while not self._stopping.is_set():
             depth = self._queue.depth()
-            lost = store.to_publish(queue_is_empty=depth["small"] + depth["bulk"] == 0, limit=AT_ONCE)
+            lost = store.to_publish(queue_is_empty=depth["small"] + depth["bulk"] == 0, limit=BATCH_CHUNKS)
             if lost:
                 try:
                     small = _messages(store, [ref for ref, is_bulk in lost if not is_bulk])
@@ -106,16 +100,16 @@ class Sweeper:
                 except ServiceError:
                     store.unpublished([ref for ref, _ in lost])
                     raise
-                logger.info("messages for %d chunks were sent again", len(lost))
+                logger.info("sent messages for %d chunks again", len(lost))
                 metrics.SWEPT.labels("republished").inc(len(lost))
-            if len(lost) < AT_ONCE:
+            if len(lost) < BATCH_CHUNKS:
                 return
 
-    def tidy(self, store: "JobStore") -> None:
-        """Delete jobs that have expired, and files of jobs that there are not.
+    def tidy(self, store: JobStore) -> None:
+        """Delete expired jobs, and files without a job.
 
         Raises:
-            DatabaseError: the database is away.
+            DatabaseError: the database is down.
         """
         expired = store.expire()
         metrics.SWEPT.labels("expired").inc(len(expired))
@@ -132,42 +126,36 @@ class Sweeper:
             try:
                 self._storage.remove(job_id)
             except (OSError, ServiceError):
-                logger.exception("the files of job %s cannot be deleted yet", job_id)
+                logger.exception("cannot delete the files of job %s yet", job_id)
 
-    def _send_webhooks(self, store: "JobStore") -> None:
+    def _send_webhooks(self, store: JobStore) -> None:
         if self._settings.jobs.webhook_key is None:
             return
-        from ml_microservice.jobs.webhooks.delivery import deliver_due
-
-        while not self._ended.is_set() and (tried := deliver_due(store, self._settings, datetime.now(UTC))):
+        while not self._stopping.is_set() and (tried := deliver_due(store, self._settings, datetime.now(UTC))):
             metrics.SWEPT.labels("webhooks").inc(tried)
 
 
-def _messages(store: "JobStore", refs: Sequence[ChunkRef]) -> list[list[ChunkRef]]:
-    """Messages for chunks of small jobs: one for each that was begun, since its worker may have died of it."""
+def _messages(store: JobStore, refs: Sequence[ChunkRef]) -> list[Sequence[ChunkRef]]:
+    """Group small jobs into messages. A chunk that was started before goes alone, since it may have killed a worker."""
     jobs = store.progress([job_id for job_id, _ in refs]) if refs else {}
-    begun = {job_id for job_id, job in jobs.items() if job.attempts}
-    others = [ref for ref in refs if ref[0] not in begun]
-    shared = [others[start : start + MESSAGE_CHUNKS] for start in range(0, len(others), MESSAGE_CHUNKS)]
-    return [*shared, *([ref] for ref in refs if ref[0] in begun)]
+    started = {job_id for job_id, job in jobs.items() if job.attempts}
+    others = [ref for ref in refs if ref[0] not in started]
+    return [*shared_messages(others), *([ref] for ref in refs if ref[0] in started)]
 
 
 def sweep_beside(settings: Settings) -> None:
-    """Sweep until stdin ends, which it does when the process that started this one ends.
+    """Sweep until stdin ends, which happens when the parent process ends.
 
     Raises:
-        ConfigError: there is no broker, or what it needs is not installed.
+        ConfigError: the settings have no broker, or an optional dependency is missing.
     """
-    from ml_microservice.jobs.storage import JobStorage
-    from ml_microservice.jobs.store.job_store import open_job_store
-
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # which reach all processes of a terminal, or of a container
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or container sends them to all processes
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
-    Sweeper(settings, lambda: open_job_store(settings), JobQueue(settings), JobStorage(settings), ended).run()
+    threading.Thread(target=_await_end, args=(stopping,), daemon=True).start()
+    Sweeper(settings, JobQueue(settings), JobStorage(settings), stopping).run()
 
 
-def _await_end(ended: threading.Event) -> None:
+def _await_end(stopping: threading.Event) -> None:
     sys.stdin.buffer.read(1)
-    ended.set()
+    stopping.set()
