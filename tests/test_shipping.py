@@ -166,7 +166,7 @@ def test_an_image_that_answers_a_golden_row_otherwise_goes_no_further(shipped: S
         manifest["files"]["golden.json"] = FileDigest.of(text).model_dump()
         (folder / "manifest.json").write_text(json.dumps(manifest))
         environment = {"DOCKER_HOST": shipped.host, "PATH": os.environ["PATH"]}
-        command = [".venv/bin/python", "-m", "scripts.image", "check"]
+        command = [".venv/bin/python", "-m", "ml_microservice.delivery.image", "check"]
         done = subprocess.run(command, cwd=shipped.folder, env=environment, capture_output=True, text=True)
     finally:
         for name, content in before.items():
@@ -299,7 +299,7 @@ def test_what_does_not_become_ready_is_taken_back_by_helm_itself(shipped: Shippe
 
 
 def test_a_deployment_that_is_interrupted_is_taken_back_and_recorded(shipped: Shipped) -> None:
-    command = [".venv/bin/python", "-m", "scripts.deploy", "staging", "120s"]
+    command = [".venv/bin/python", "-m", "ml_microservice.delivery.deploy", "staging", "120s"]
     environment = {**os.environ, **shipped.cluster.variables(), "SERVICE__API__KEYS": KEY}
     process = subprocess.Popen(command, cwd=shipped.folder, env=environment, start_new_session=True)
     while shipped.states()[-1] != "pending-upgrade":
