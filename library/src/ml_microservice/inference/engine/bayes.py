@@ -6,7 +6,7 @@ import numpy as np
 
 from ml_microservice.inference.engine.checks import Matrix, refuse_non_finite
 from ml_microservice.inference.engine.estimator import SelfContained
-from ml_microservice.inference.engine.heads import Answer, Head
+from ml_microservice.inference.engine.heads import Estimates, Head
 from ml_microservice.inference.engine.linear import Linear
 
 JOINT = Head("joint")
@@ -25,7 +25,7 @@ class GaussianBayes(SelfContained):
     priors: Matrix
     """Shape (classes,): log-probabilities."""
 
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k).
 
         Raises:
@@ -46,7 +46,7 @@ class Thresholded(SelfContained):
     threshold: float
     linear: Linear
 
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k).
 
         Raises:

@@ -14,7 +14,7 @@ from ml_microservice.inference.engine.checks import Matrix, is_finite
 from ml_microservice.inference.engine.codec import Codec
 from ml_microservice.inference.engine.estimator import Estimator
 from ml_microservice.inference.engine.estimators import ESTIMATORS
-from ml_microservice.inference.engine.heads import Answer
+from ml_microservice.inference.engine.heads import Estimates
 from ml_microservice.inference.engine.program import PROGRAM, Program
 from ml_microservice.inference.outputs import numbers, probability_matrix
 from ml_microservice.inference.predictor import Predictions, PythonPredictor
@@ -35,16 +35,18 @@ class Engine:
 CODEC = Codec((Engine, *PROGRAM, *ESTIMATORS))
 
 Transform = Callable[[Columns], Any]
-Answering = Callable[[Any], Answer]
+Estimation = Callable[[Any], Estimates]
 
 
 class CompiledPredictor:
     """Predicts rows by compiled stages; thread-safe."""
 
-    def __init__(self, transform: Transform, answer: Answering, classes: Sequence[str], order: Sequence[int]) -> None:
+    def __init__(
+        self, transform: Transform, estimate: Estimation, classes: Sequence[str], order: Sequence[int]
+    ) -> None:
         self.transform = transform
         """Makes the estimator's matrix from columns."""
-        self.answer = answer
+        self.estimate = estimate
         """Predicts the rows of that matrix; its classes are in the estimator's order."""
         self._classes = len(classes)
         self._names = [classes[position] for position in order]
@@ -66,7 +68,7 @@ class CompiledPredictor:
             return cls(engine.program, engine.estimator.bound(files), schema.classes, order)
         objects = python()
         if engine.estimator is None:
-            return cls(engine.program or objects.transform, answering(objects), schema.classes, order)
+            return cls(engine.program or objects.transform, python_estimation(objects), schema.classes, order)
         return cls(_to_matrix(objects), engine.estimator.bound(files), schema.classes, order)
 
     @classmethod
@@ -97,30 +99,30 @@ class CompiledPredictor:
             ValueError: the Python objects would refuse these values.
             HookError: the Python objects would return something that is no prediction.
         """
-        answer = self.answer(self.transform(columns))
+        estimates = self.estimate(self.transform(columns))
         if not self._classes:
-            values = answer.values.astype(np.float64, copy=False)
+            values = estimates.values.astype(np.float64, copy=False)
             return Predictions((values if is_finite(values) else numbers(values, len(values))).tolist(), None)
-        probabilities = answer.probabilities
+        probabilities = estimates.probabilities
         if probabilities is not None:
             if not is_finite(probabilities):
                 probability_matrix(probabilities, len(probabilities), self._classes)
             if self._order is not None:
                 probabilities = probabilities[:, self._columns]
         names = self._names
-        return Predictions([names[position] for position in answer.values.tolist()], probabilities)
+        return Predictions([names[position] for position in estimates.values.tolist()], probabilities)
 
-    def in_schema_order(self, answer: Answer) -> Answer:
-        """The estimator's answer with its classes in the order of the schema's."""
+    def in_schema_order(self, estimates: Estimates) -> Estimates:
+        """The estimates with their classes in the order of the schema's."""
         if self._order is None:
-            return answer
-        probabilities = None if answer.probabilities is None else answer.probabilities[:, self._columns]
-        return Answer(self._order[answer.values], probabilities)
+            return estimates
+        probabilities = None if estimates.probabilities is None else estimates.probabilities[:, self._columns]
+        return Estimates(self._order[estimates.values], probabilities)
 
 
-def answering(python: PythonPredictor) -> Answering:
+def python_estimation(python: PythonPredictor) -> Estimation:
     """The user's model as the last stage of an engine; its classes are in the order of the schema's."""
-    return lambda transformed: Answer(*python.estimate(transformed))
+    return lambda transformed: Estimates(*python.estimate(transformed))
 
 
 def _to_matrix(python: PythonPredictor) -> Transform:

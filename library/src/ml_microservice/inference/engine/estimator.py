@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ml_microservice.inference.engine.checks import Matrix
-from ml_microservice.inference.engine.heads import Answer
+from ml_microservice.inference.engine.heads import Estimates
 
 
 class Estimator(Protocol):
     """A fitted estimator as data."""
 
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
+    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Estimates]:
         """The function that predicts rows of shape (rows, k); `files` are the artefact's, such as an ONNX graph.
 
         Raises:
@@ -23,12 +23,12 @@ class Estimator(Protocol):
 class SelfContained(ABC):
     """An estimator that needs no file: it is the function itself."""
 
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
+    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Estimates]:
         """See `Estimator`."""
         return self
 
     @abstractmethod
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k).
 
         Raises:

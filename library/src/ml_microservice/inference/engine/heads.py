@@ -12,8 +12,8 @@ Kind = Literal["value", "exp", "sigmoid", "softmax", "ovr", "joint", "margin", "
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Predictions for some rows."""
+class Estimates:
+    """What an estimator says of some rows, before classes have names."""
 
     values: NDArray[np.intp] | Matrix
     """Shape (rows,): positions among the model's classes, or numbers."""
@@ -35,26 +35,26 @@ class Head:
     slope: float = 1.0
     """Factor of the score inside a sigmoid."""
 
-    def __call__(self, scores: Matrix) -> Answer:
+    def __call__(self, scores: Matrix) -> Estimates:
         """Predictions from scores, which may be overwritten."""
         match self.kind:
             case "value":
-                return Answer(scores[:, 0], None)
+                return Estimates(scores[:, 0], None)
             case "exp":
-                return Answer(np.exp(scores[:, 0]), None)
+                return Estimates(np.exp(scores[:, 0]), None)
             case "probabilities":
-                return Answer(scores.argmax(axis=1), scores)
+                return Estimates(scores.argmax(axis=1), scores)
             case "margin":
-                return Answer(self._winner(scores), None)
+                return Estimates(self._winner(scores), None)
             case "sigmoid":
                 return self._of_two(scores)
             case "softmax":
                 winner, probabilities = scores.argmax(axis=1), softmax(scores)
-                return Answer(probabilities.argmax(axis=1) if self.by_probability else winner, probabilities)
+                return Estimates(probabilities.argmax(axis=1) if self.by_probability else winner, probabilities)
             case "joint":
-                return Answer(scores.argmax(axis=1), np.exp(scores - _log_sum_exp(scores)))
+                return Estimates(scores.argmax(axis=1), np.exp(scores - _log_sum_exp(scores)))
             case "ovr":
-                return Answer(scores.argmax(axis=1), _normalised(sigmoid(scores)))
+                return Estimates(scores.argmax(axis=1), _normalised(sigmoid(scores)))
 
     def _winner(self, scores: Matrix) -> NDArray[np.intp]:
         if scores.shape[1] > 1:
@@ -62,12 +62,12 @@ class Head:
         positive = scores[:, 0] >= 0 if self.zero_is_positive else scores[:, 0] > 0
         return positive.astype(np.intp)
 
-    def _of_two(self, scores: Matrix) -> Answer:
+    def _of_two(self, scores: Matrix) -> Estimates:
         probabilities = np.empty((len(scores), 2))
         probabilities[:, 1] = sigmoid(scores[:, 0] if self.slope == 1.0 else self.slope * scores[:, 0])
         np.subtract(1.0, probabilities[:, 1], out=probabilities[:, 0])
         winner = probabilities.argmax(axis=1) if self.by_probability else self._winner(scores)
-        return Answer(winner, probabilities)
+        return Estimates(winner, probabilities)
 
 
 def sigmoid(scores: Matrix) -> Matrix:

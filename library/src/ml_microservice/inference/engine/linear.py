@@ -6,7 +6,7 @@ import numpy as np
 
 from ml_microservice.inference.engine.checks import Matrix, refuse_non_finite
 from ml_microservice.inference.engine.estimator import SelfContained
-from ml_microservice.inference.engine.heads import Answer, Head
+from ml_microservice.inference.engine.heads import Estimates, Head
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Linear(SelfContained):
         # A transposed view, as in scikit-learn: the memory layout decides the order in which BLAS adds.
         object.__setattr__(self, "_transposed", np.ascontiguousarray(self.coefficients).T)
 
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k).
 
         Raises:

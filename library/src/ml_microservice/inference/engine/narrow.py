@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_microservice.inference.engine.checks import Matrix
-from ml_microservice.inference.engine.heads import Answer
+from ml_microservice.inference.engine.heads import Estimates
 from ml_microservice.inference.engine.trees import ONNX_FILE, session
 
 Floats = NDArray[np.float32]
@@ -38,7 +38,7 @@ class NarrowTrees:
     """Shape (outputs,), to which the trees are added."""
     link: Literal["value", "sigmoid", "softmax", "exp"]
 
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
+    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Estimates]:
         """See `Estimator`."""
         return BoundNarrowTrees(self, session(files[ONNX_FILE]))
 
@@ -51,7 +51,7 @@ class BoundNarrowTrees:
         self._run = run
         self._members = [np.flatnonzero(trees.groups == group) for group in range(len(trees.base))]
 
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k); XGBoost refuses no row, and reads numbers beyond float32 as infinite."""
         trees = self._trees
         with np.errstate(over="ignore"):
@@ -62,13 +62,13 @@ class BoundNarrowTrees:
             case "sigmoid":
                 positive = _sigmoid(scores[:, 0])
                 both = np.stack([np.float32(1) - positive, positive], axis=1)
-                return Answer((positive > 0.5).astype(np.intp), both.astype(np.float64))
+                return Estimates((positive > 0.5).astype(np.intp), both.astype(np.float64))
             case "softmax":
-                return Answer(scores.argmax(axis=1), _softmax(scores).astype(np.float64))
+                return Estimates(scores.argmax(axis=1), _softmax(scores).astype(np.float64))
             case "exp":
-                return Answer(_exp(scores[:, 0]).astype(np.float64), None)
+                return Estimates(_exp(scores[:, 0]).astype(np.float64), None)
             case "value":
-                return Answer(scores[:, 0].astype(np.float64), None)
+                return Estimates(scores[:, 0].astype(np.float64), None)
 
     def _sum(self, found: NDArray[np.intp], group: int) -> Floats:
         terms = np.empty((len(found), found.shape[1] + 1), dtype=np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ml_microservice.inference.engine.checks import Matrix, refuse_non_finite
 from ml_microservice.inference.engine.estimator import SelfContained
-from ml_microservice.inference.engine.heads import Answer, Head, sigmoid
+from ml_microservice.inference.engine.heads import Estimates, Head, sigmoid
 
 Activation = Literal["identity", "logistic", "tanh", "relu"]
 
@@ -23,7 +23,7 @@ class Network(SelfContained):
     """The activation of all layers but the last."""
     head: Head
 
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k).
 
         Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_microservice.inference.engine.checks import Matrix
-from ml_microservice.inference.engine.heads import Answer
+from ml_microservice.inference.engine.heads import Estimates
 from ml_microservice.inference.engine.steps import Step
 
 
@@ -17,13 +17,13 @@ class Staged:
     """Steps on the matrix; the first one leaves its argument unchanged, because the caller keeps it."""
     estimator: Any
 
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
+    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Estimates]:
         """See `Estimator`."""
-        answer: Callable[[Matrix], Answer] = self.estimator.bound(files)
+        estimate: Callable[[Matrix], Estimates] = self.estimator.bound(files)
 
-        def answer_after_steps(matrix: Matrix) -> Answer:
+        def estimate_after_steps(matrix: Matrix) -> Estimates:
             for step in self.steps:
                 matrix = step(matrix)
-            return answer(matrix)
+            return estimate(matrix)
 
-        return answer_after_steps
+        return estimate_after_steps

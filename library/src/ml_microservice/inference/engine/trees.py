@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_microservice.inference.engine.checks import Matrix, as_float32, refuse_infinite, refuse_non_finite
-from ml_microservice.inference.engine.heads import Answer, Head
+from ml_microservice.inference.engine.heads import Estimates, Head
 
 ONNX_FILE = "engine.onnx"
 CHUNK = 1_000_000
@@ -36,7 +36,7 @@ class Trees:
     zero_below: float = 0.0
     """The magnitude up to which an element counts as 0."""
 
-    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Answer]:
+    def bound(self, files: Mapping[str, bytes]) -> Callable[[Matrix], Estimates]:
         """See `Estimator`."""
         return BoundTrees(self, session(files[ONNX_FILE]))
 
@@ -49,7 +49,7 @@ class BoundTrees:
         self._run = run
         self._base = trees.base if trees.base.any() else None
 
-    def __call__(self, matrix: Matrix) -> Answer:
+    def __call__(self, matrix: Matrix) -> Estimates:
         """Predict rows of shape (rows, k).
 
         Raises:

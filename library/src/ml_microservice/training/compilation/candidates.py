@@ -23,8 +23,8 @@ from ml_microservice.inference.engine.compiled import (
     ENGINE_FILE,
     CompiledPredictor,
     Engine,
-    answering,
     dense,
+    python_estimation,
 )
 from ml_microservice.inference.outputs import class_indices
 from ml_microservice.inference.predictor import Prediction, Predictor, PythonPredictor, predict_each
@@ -164,7 +164,9 @@ def _prove(proof: Proof, plan: Plan, subject: _Subject, predictor: CompiledPredi
         return
     matrix = dense(python.transform(first_rows(subject.typical, 1000)))
     rows = matrix_probe(matrix, plan.estimator.thresholds)
-    proof.same_estimates(rows, answering(python), lambda part: predictor.in_schema_order(predictor.answer(part)))
+    proof.same_estimates(
+        rows, python_estimation(python), lambda part: predictor.in_schema_order(predictor.estimate(part))
+    )
     if plan.program is not None:
         probe_or_none = threshold_probe(subject.typical, plan.program, plan.estimator.thresholds)
         if probe_or_none is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_microservice.inference.engine.checks import Matrix
-from ml_microservice.inference.engine.compiled import Answering, Transform, dense
+from ml_microservice.inference.engine.compiled import Estimation, Transform, dense
 from ml_microservice.inference.predictor import Prediction, Predictor, predict_each
 from ml_microservice.training.compilation.probes import Probe, batches
 
@@ -70,7 +70,7 @@ class Proof:
             answers = predict_each(compiled, part)
             self._compare(f"{probe.name} in batches", reference[start : start + len(answers)], answers)
 
-    def same_estimates(self, matrix: Matrix, reference: Answering, compiled: Answering) -> None:
+    def same_estimates(self, matrix: Matrix, reference: Estimation, compiled: Estimation) -> None:
         """Compare the estimators on rows of the matrix.
 
         Raises:
