@@ -178,6 +178,17 @@ def test_a_worker_that_is_stopped_finishes_its_work_or_gives_it_back(
         until(lambda: jobs.queue.depth()["small"] >= 1)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_idle_child_that_is_killed_holds_up_no_other(project: Path, which: int) -> None:
+    settings = variables("filesystem://var/jobs/messages", concurrency=2)
+    jobs = Jobs(project, settings)
+    with working(project, settings) as [worker]:
+        jobs.finished(jobs.submit([100]))
+        until(lambda: worker.log.read_text().count("golden rows replayed") == 2)  # both wait for work
+        os.kill(worker.children[which], signal.SIGKILL)
+        assert [job.state for job in jobs.finished(jobs.submit([20, 30]))] == ["succeeded"] * 2
+
+
 @pytest.mark.parametrize("broker", [pytest.param("rabbitmq", marks=pytest.mark.slow), "folder"])
 def test_what_is_killed_loses_and_doubles_nothing(project: Path, request: pytest.FixtureRequest, broker: str) -> None:
     server: RabbitMQ | None = request.getfixturevalue("rabbitmq") if broker == "rabbitmq" else None

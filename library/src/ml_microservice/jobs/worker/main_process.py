@@ -109,12 +109,14 @@ class Worker:
 
     def run(self, app: Any, concurrency: int) -> None:
         """Consume messages until the worker is stopped. If the broker is down, wait for it."""
+        from ml_microservice.jobs.worker.pool import RobustTaskPool
+
         broker = self._settings.jobs.broker
         logger.info("worker %s: %d processes consume jobs from %s", self._name, concurrency, broker)
         celery_worker = app.Worker(
             hostname=self._name,
             concurrency=concurrency,
-            pool="prefork",
+            pool=RobustTaskPool,
             optimization="fair",
             loglevel="WARNING",
             task_events=app.conf.worker_send_task_events,
