@@ -19,7 +19,7 @@ from ml_microservice.settings import load_settings
 from ml_microservice.tracing.tracer import Tracer
 from tests import waiting
 from tests.api.jobs.test_jobs_on_a_server import working
-from tests.api.test_server import serving
+from tests.api.test_server import gauge, serving
 from tests.collector import Collector, collecting
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
@@ -85,6 +85,7 @@ def test_a_request_is_a_span_of_its_callers_trace_with_the_models_call_within_an
 def test_requests_that_share_a_call_each_have_it_in_their_trace_and_two_workers_send_their_own(project: Path) -> None:
     with collecting() as collector:
         with serving(project, "--workers", "2", **traced(collector)) as (address, _), ThreadPoolExecutor(16) as callers:
+            waiting.until(lambda: gauge(address, "service_workers_ready") == 2, 60)
             asked = [callers.submit(ask, f"{address}/predict") for _ in range(200)]
             assert {one.result()[0] for one in asked} == {200}
         requests, calls = collector.named("POST /predict"), collector.named("model")
