@@ -24,6 +24,8 @@ ANSWERS = {"project_name": "My Model", "project_slug": "my-model", "description"
 
 DOCKER_FOLDER = "TESTS_DOCKER_FOLDER"
 """The variable by which the processes of one run of the tests know where their Docker is."""
+TOOLS_FOLDER = "TESTS_TOOLS_FOLDER"
+"""The variable with the folder on the PATH that has uv, and nothing else."""
 LONGEST = (
     "test_pipeline_chain.py",
     "test_converge.py",
@@ -34,16 +36,24 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name a folder for Docker, once for all processes."""
+    """Name a folder for Docker, and put uv on the PATH, once for all processes.
+
+    A project without uv installs it by pip, which takes seconds; the pipelines' bare agent shows that it can.
+    """
     if not hasattr(config, "workerinput"):
+        uv = shutil.which("uv") or Path(sys.executable).with_name("uv")
+        os.environ[TOOLS_FOLDER] = tempfile.mkdtemp(prefix="tools-")
+        Path(os.environ[TOOLS_FOLDER], "uv").symlink_to(uv)
+        os.environ["PATH"] += os.pathsep + os.environ[TOOLS_FOLDER]
         # Not pytest's folder: the path of a socket has to be short.
         os.environ[DOCKER_FOLDER] = tempfile.mkdtemp(prefix="docker-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End Docker after the last test of all processes."""
+    """End Docker after the last test of all processes, and leave nothing behind."""
     if not hasattr(config, "workerinput"):
         docker_daemon.stop(Path(os.environ[DOCKER_FOLDER]))
+        shutil.rmtree(os.environ[TOOLS_FOLDER])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

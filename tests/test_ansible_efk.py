@@ -180,6 +180,7 @@ def ending_in(days: int, tls: Path) -> bytes:
     return (tls / "fluentd.crt").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_certificate_is_replaced_before_it_ends_and_not_sooner(variables: dict[str, Any], tmp_path: Path) -> None:
     tls = tmp_path / "efk/tls"
     tls.mkdir(parents=True)

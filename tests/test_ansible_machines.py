@@ -96,6 +96,7 @@ def test_every_play_that_installs_waits_for_a_machine_that_upgrades_itself() -> 
                 assert found["module_defaults"]["ansible.builtin.apt"]["lock_timeout"] >= 600, (name, found["name"])
 
 
+@pytest.mark.slow
 def test_another_plugin_is_another_image_of_the_controller(tmp_path: Path) -> None:
     source = tmp_path / "jenkins"
     shutil.copytree(TEMPLATE / "jenkins", source, ignore=shutil.ignore_patterns("secrets", ".env"))
@@ -187,6 +188,7 @@ def controller() -> Iterator[Controller]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_agents_are_given_the_time_to_come_and_named_if_they_do_not(tmp_path: Path, controller: Controller) -> None:
     named = ("The controller, asked by its administrator", "The administrator gets in, and no agent is offline")
     tasks = tasks_of("jenkins", "verify_controller", *named)

@@ -157,6 +157,11 @@ def converged(machine: Machine) -> Machine:
     return machine
 
 
+def gone(machine: Machine) -> list[str]:
+    """The commands of gone.yml that fail: what they look for is not there."""
+    return [command for commands in GONE.values() for command in commands if machine.shell(command).returncode]
+
+
 def test_a_second_run_changes_nothing(converged: Machine) -> None:
     assert converged.changes("site") == 0
 
@@ -167,10 +172,7 @@ def test_a_check_of_a_converged_machine_finds_nothing_to_change(converged: Machi
 
 def test_what_the_roles_promise_is_there(converged: Machine) -> None:
     assert converged.changes("verify") == 0
-    for role, commands in GONE.items():
-        for command in commands:
-            done = converged.shell(command)
-            assert done.returncode == 0, f"{role}: {command}: {done.stderr}"
+    assert gone(converged) == []
 
 
 @pytest.mark.parametrize("fault", BROKEN, ids=lambda fault: f"{fault['role']}: {fault['says'][:40]}")
@@ -192,10 +194,9 @@ def test_nothing_is_removed_without_the_name_of_the_machine(converged: Machine) 
     done = converged.play("remove", "-e", "confirm=another")
     assert done.returncode != 0
     assert "confirm=machine" in done.stdout
-    assert converged.changes("site", "--check") == 0
+    assert gone(converged) == []
 
 
 def test_what_was_promised_is_gone_after_a_removal(converged: Machine) -> None:
     converged.changes("remove", "-e", "confirm=machine")
-    left = [command for commands in GONE.values() for command in commands if not converged.shell(command).returncode]
-    assert left == []
+    assert gone(converged) == [command for commands in GONE.values() for command in commands]

@@ -10,6 +10,7 @@ from conftest import make, run
 pytestmark = pytest.mark.t2
 
 
+@pytest.mark.slow
 def test_the_demo_predicts_a_penguin_and_ends(tmp_path: Path) -> None:
     clone = copy_template(tmp_path / "clone")
     run(["git", "init", "--quiet"], clone)

@@ -94,7 +94,9 @@ def train_model(X, y):
     ),
 }
 
-each = pytest.mark.parametrize("starter", STARTERS)
+each = pytest.mark.parametrize(
+    "starter", [pytest.param(name, marks=pytest.mark.slow) if name == "diabetes" else name for name in STARTERS]
+)
 
 
 @each

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ml_microservice.jobs.storage import JobStorage
 from ml_microservice.settings import load_settings
 from tests.api.test_server import serving
@@ -49,6 +51,7 @@ def working(project: Path, **variables: str) -> Iterator[None]:
         process.wait(60)
 
 
+@pytest.mark.slow
 def test_a_worker_answers_what_several_processes_took(project: Path) -> None:
     variables = {"SERVICE__JOBS__CHUNK_ROWS": "50", "SERVICE__JOBS__CONCURRENCY": "1"}
     houses = b"house id,floor area,lift\n" + b"".join(b'"h\n%d",%d,true\n' % (i, i % 500) for i in range(1000))

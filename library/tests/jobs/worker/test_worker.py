@@ -178,7 +178,7 @@ def test_a_worker_that_is_stopped_finishes_its_work_or_gives_it_back(
         until(lambda: jobs.queue.depth()["small"] >= 1)
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_idle_child_that_is_killed_holds_up_no_other(project: Path, which: int) -> None:
     settings = variables("filesystem://var/jobs/messages", concurrency=2)
     jobs = Jobs(project, settings)
@@ -189,7 +189,8 @@ def test_an_idle_child_that_is_killed_holds_up_no_other(project: Path, which: in
         assert [job.state for job in jobs.finished(jobs.submit([20, 30]))] == ["succeeded"] * 2
 
 
-@pytest.mark.parametrize("broker", [pytest.param("rabbitmq", marks=pytest.mark.slow), "folder"])
+@pytest.mark.slow
+@pytest.mark.parametrize("broker", ["rabbitmq", "folder"])
 def test_what_is_killed_loses_and_doubles_nothing(project: Path, request: pytest.FixtureRequest, broker: str) -> None:
     server: RabbitMQ | None = request.getfixturevalue("rabbitmq") if broker == "rabbitmq" else None
     settings = variables(server.url if server else "filesystem://var/jobs/messages", concurrency=2, max_attempts=20)
